@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// The same loop as its manual shows it for libnetfilter_queue: recv, nfq_handle_packet, and the verdict in a callback.
+#include <arpa/inet.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+// The library's header needs the ones above and brings its own copy of the kernel's.
+#include <libnetfilter_queue/libnetfilter_queue.h>
+#include <linux/netfilter.h>
+
+#include "failure.hpp"
+#include "loop.hpp"
+
+namespace bench {
+namespace {
+
+class libnetfilter_queue_loop final : public loop {
+ public:
+  explicit libnetfilter_queue_loop(unsigned max_length) : handle_(nfq_open()) {
+    if (handle_ == nullptr) throw failure(with_errno("nfq_open"));
+    queue_.reset(nfq_create_queue(handle_.get(), 0, decide, this));
+    if (queue_ == nullptr) throw failure(with_errno("nfq_create_queue"));
+    if (nfq_set_queue_maxlen(queue_.get(), max_length) < 0) throw failure(with_errno("nfq_set_queue_maxlen"));
+    if (nfq_set_mode(queue_.get(), NFQNL_COPY_PACKET, 0xffff) < 0) throw failure(with_errno("nfq_set_mode"));
+    enlarge_receive_buffer(fd(), max_length);
+  }
+
+  int fd() const override { return nfq_fd(handle_.get()); }
+
+  drained drain(std::uint64_t packets, unsigned verdict, std::span<unsigned char> buffer) override {
+    drained_ = {};
+    verdict_ = verdict;
+    const int fd = this->fd();
+    while (drained_.packets < packets) {
+      const ssize_t length = recv(fd, buffer.data(), buffer.size(), 0);
+      if (length < 0) throw failure(with_errno("recv"));
+      if (nfq_handle_packet(handle_.get(), reinterpret_cast<char*>(buffer.data()), static_cast<int>(length)) < 0) {
+        throw failure(with_errno("nfq_handle_packet"));
+      }
+    }
+    return drained_;
+  }
+
+ private:
+  static int decide(nfq_q_handle* queue, nfgenmsg*, nfq_data* data, void* self) {
+    auto* loop = static_cast<libnetfilter_queue_loop*>(self);
+    const nfqnl_msg_packet_hdr* header = nfq_get_msg_packet_hdr(data);
+    unsigned char* payload = nullptr;
+    const int length = nfq_get_payload(data, &payload);
+    if (header == nullptr || length < 0) return -1;
+    loop->drained_.bytes += static_cast<unsigned>(length);
+    ++loop->drained_.packets;
+    return nfq_set_verdict(queue, ntohl(header->packet_id), loop->verdict_, 0, nullptr);
+  }
+
+  struct close_handle {
+    void operator()(nfq_handle* handle) const { nfq_close(handle); }
+  };
+  struct destroy_queue {
+    void operator()(nfq_q_handle* queue) const { nfq_destroy_queue(queue); }
+  };
+  std::unique_ptr<nfq_handle, close_handle> handle_;
+  std::unique_ptr<nfq_q_handle, destroy_queue> queue_;
+  drained drained_;
+  unsigned verdict_ = NF_DROP;
+};
+
+}  // namespace
+
+std::unique_ptr<loop> open_libnetfilter_queue(unsigned max_length) {
+  return std::make_unique<libnetfilter_queue_loop>(max_length);
+}
+
+}  // namespace bench

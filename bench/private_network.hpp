@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// A network namespace of our own with loopback and the classic rule. It is gone with the process, however that ends.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace bench {
+
+// Moves the calling thread into a new network namespace, as an ordinary user into a new user namespace too, and
+// brings loopback up. Must come before any socket and any other thread. Throws unavailable.
+void enter_private_network();
+
+// iptables-legacy -A OUTPUT -p udp --dport PORT -j QUEUE
+void queue_udp(std::uint16_t port);
+
+// The kernel's own account of queue 0.
+struct queue_counters {
+  std::uint64_t waiting = 0;       // for a verdict, read or not
+  std::uint64_t dropped_full = 0;  // the queue's length
+  std::uint64_t dropped_user = 0;  // no room in the socket
+};
+
+// nullopt where the kernel does not show it: only root of the machine may read it.
+std::optional<queue_counters> read_queue_counters();
+
+}  // namespace bench

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include "compat/error.hpp"
+
+#include <gtest/gtest.h>
+#include <libipq/libipq.h>
+
+#include <string>
+#include <thread>
+
+namespace ipq::compat {
+namespace {
+
+TEST(error_text, numbers_that_do_not_exist_are_unknown_errors) {
+  EXPECT_STREQ(error_text(-1), "Unknown error");
+  EXPECT_STREQ(error_text(18), "Unknown error");
+  EXPECT_STREQ(error_text(16), "Invalid protocol specified");
+}
+
+TEST(thread_error, belongs_to_its_thread) {
+  set_thread_error(IPQ_ERR_TIMEOUT);
+  std::thread([] {
+    EXPECT_EQ(thread_error(), 0);
+    EXPECT_STREQ(thread_error_text(), "Unknown error");
+    set_thread_error(IPQ_ERR_SEND);
+  }).join();
+  EXPECT_STREQ(thread_error_text(), "Timeout");
+}
+
+TEST(thread_error, a_setting_keeps_its_text_until_the_next_error) {
+  set_thread_error(std::string_view("LIBIPQ_QUEUE=x: expected a number"));
+  EXPECT_EQ(thread_error(), IPQ_ERR_SETTING);
+  EXPECT_STREQ(thread_error_text(), "LIBIPQ_QUEUE=x: expected a number");
+  EXPECT_STREQ(thread_error_text(), "LIBIPQ_QUEUE=x: expected a number");
+  set_thread_error(IPQ_ERR_RECV);
+  EXPECT_STREQ(thread_error_text(), "Failed to receive netlink message");
+}
+
+TEST(thread_error, a_text_of_any_length_is_cut_and_terminated) {
+  set_thread_error(std::string_view(std::string(1000, 'x')));
+  EXPECT_EQ(std::string(thread_error_text()), std::string(255, 'x'));
+}
+
+TEST(last_error, is_seen_from_every_thread_and_the_text_is_the_readers_own) {
+  last_error last;
+  EXPECT_EQ(last.number(), 0);
+  std::thread([&] { last.set(IPQ_ERR_NLRECV, "use queue 0: owned by x (pid 1)"); }).join();
+  EXPECT_EQ(last.number(), IPQ_ERR_NLRECV);
+  const char* const text = last.text();
+  EXPECT_STREQ(text, "use queue 0: owned by x (pid 1)");
+  last.set(IPQ_ERR_TIMEOUT, "read: Timeout");
+  EXPECT_STREQ(text, "use queue 0: owned by x (pid 1)");
+  EXPECT_STREQ(last.text(), "read: Timeout");
+}
+
+}  // namespace
+}  // namespace ipq::compat

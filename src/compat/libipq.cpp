@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// The C functions. What they promise stands in their manual pages; what they do stands in handle.cpp.
+#include <libipq/libipq.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "compat/error.hpp"
+#include "compat/handle.hpp"
+#include "compat/registry.hpp"
+#include "compat/settings.hpp"
+#include "netlink/cancellation.hpp"
+
+#define IPQ_EXPORT extern "C" [[gnu::visibility("default")]]
+
+namespace {
+
+using namespace ipq;
+using compat::handle;
+
+const nlmsghdr* header_of(const unsigned char* buf) {
+  return reinterpret_cast<const nlmsghdr*>(buf);
+}
+
+template <class Facts, class Get>
+int get_facts(const char* operation, handle& from, Facts* into, std::size_t size, Get get) {
+  const netlink::cancellation_off uninterrupted;
+  if (into == nullptr || size == 0) return from.refuse_setting(operation, EINVAL, "nowhere to write to");
+  const int errno_before = errno;
+  try {
+    const Facts facts = get(from);
+    std::memset(into, 0, size);
+    std::memcpy(into, &facts, std::min(size, sizeof facts));
+  } catch (const std::bad_alloc&) {
+    return from.refuse_setting(operation, ENOMEM, "out of memory");
+  }
+  errno = errno_before;
+  return 0;
+}
+
+}  // namespace
+
+IPQ_EXPORT ipq_handle* ipq_create_handle(std::uint32_t /*flags*/, std::uint32_t protocol) {
+  const netlink::cancellation_off uninterrupted;
+  return compat::create_handle(protocol, netlink::kernel(), compat::process_environment);
+}
+
+IPQ_EXPORT int ipq_destroy_handle(ipq_handle* h) {
+  const netlink::cancellation_off uninterrupted;
+  if (h != nullptr) compat::destroy_handle(&handle::of(h));
+  return 0;
+}
+
+IPQ_EXPORT ssize_t ipq_read(const ipq_handle* h, unsigned char* buf, std::size_t len, int timeout) {
+  return handle::of(h).read(std::span(buf, len), timeout);
+}
+
+IPQ_EXPORT int ipq_set_mode(const ipq_handle* h, std::uint8_t mode, std::size_t range) {
+  const netlink::cancellation_off uninterrupted;
+  return handle::of(h).set_mode(mode, range);
+}
+
+IPQ_EXPORT ipq_packet_msg_t* ipq_get_packet(const unsigned char* buf) {
+  return reinterpret_cast<ipq_packet_msg_t*>(const_cast<unsigned char*>(buf) + sizeof(nlmsghdr));
+}
+
+IPQ_EXPORT int ipq_message_type(const unsigned char* buf) {
+  return header_of(buf)->nlmsg_type;
+}
+
+IPQ_EXPORT int ipq_get_msgerr(const unsigned char* buf) {
+  return -reinterpret_cast<const nlmsgerr*>(buf + sizeof(nlmsghdr))->error;
+}
+
+IPQ_EXPORT int ipq_set_verdict(const ipq_handle* h, ipq_id_t id, unsigned int verdict, std::size_t data_len,
+                               unsigned char* buf) {
+  return handle::of(h).set_verdict(id, verdict, std::nullopt, data_len, buf);
+}
+
+IPQ_EXPORT int ipq_set_vwmark(const ipq_handle* h, ipq_id_t id, unsigned int verdict, ipq_id_t nfmark,
+                              std::size_t data_len, unsigned char* buf) {
+  return handle::of(h).set_verdict(id, verdict, static_cast<std::uint32_t>(nfmark), data_len, buf);
+}
+
+IPQ_EXPORT int ipq_ctl(const ipq_handle* /*h*/, int /*request*/, ...) {
+  return 1;
+}
+
+IPQ_EXPORT char* ipq_errstr() {
+  return compat::thread_error_text();
+}
+
+IPQ_EXPORT void ipq_perror(const char* s) {
+  const int system_error = errno;
+  std::fputs(s != nullptr ? s : "ERROR", stderr);
+  if (compat::thread_error() != IPQ_ERR_NONE) std::fprintf(stderr, ": %s", compat::thread_error_text());
+  if (system_error != 0) std::fprintf(stderr, ": %s", std::strerror(system_error));
+  std::fputc('\n', stderr);
+}
+
+IPQ_EXPORT int ipq_set_queue(ipq_handle* h, unsigned int number) {
+  const netlink::cancellation_off uninterrupted;
+  try {
+    return compat::set_queue(handle::of(h), number, netlink::kernel());
+  } catch (const std::bad_alloc&) {
+    return handle::of(h).refuse_setting("set queue", ENOMEM, "out of memory");
+  }
+}
+
+IPQ_EXPORT int ipq_set_max_length(ipq_handle* h, unsigned int packets) {
+  return handle::of(h).set_max_length(packets);
+}
+
+IPQ_EXPORT int ipq_set_fail_open(ipq_handle* h, int on) {
+  return handle::of(h).set_fail_open(on);
+}
+
+IPQ_EXPORT int ipq_set_debug(ipq_handle* h, int on) {
+  return handle::of(h).set_debug(on);
+}
+
+IPQ_EXPORT int ipq_handle_errno(const ipq_handle* h) {
+  return handle::of(h).last().number();
+}
+
+IPQ_EXPORT const char* ipq_handle_errstr(const ipq_handle* h) {
+  const auto& last = handle::of(h).last();
+  return last.number() == IPQ_ERR_NONE ? compat::error_text(IPQ_ERR_NONE) : last.text();
+}
+
+IPQ_EXPORT int ipq_get_status(const ipq_handle* h, ipq_status* status, std::size_t size) {
+  return get_facts("get status", handle::of(h), status, size, [](const handle& of) { return of.status(); });
+}
+
+IPQ_EXPORT int ipq_get_stats(const ipq_handle* h, ipq_stats* stats, std::size_t size) {
+  return get_facts("get stats", handle::of(h), stats, size, [](const handle& of) { return of.stats(); });
+}

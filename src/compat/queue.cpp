@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: MIT
+#include "compat/queue.hpp"
+
+#include <signal.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "compat/handle.hpp"
+#include "netlink/owner.hpp"
+#include "wire/packet.hpp"
+#include "wire/verdict.hpp"
+
+namespace ipq::compat {
+namespace {
+
+constexpr std::uint8_t family_ipv4 = 2;  // NFPROTO_*
+constexpr std::uint8_t family_ipv6 = 10;
+constexpr std::uint32_t verdict_drop = 0;  // NF_*
+constexpr std::uint32_t verdict_queue = 3;
+
+std::size_t index_of(bool ipv6) noexcept {
+  return ipv6 ? 1 : 0;
+}
+
+iovec part_of(std::span<const std::byte> bytes) noexcept {
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+/// Verdicts may be given in signal handlers: none runs in this thread while it holds the mutex.
+class queue::lock {
+ public:
+  explicit lock(queue& locked) : locked_(locked) {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    locked_.mutex_.lock();
+  }
+  ~lock() {
+    locked_.mutex_.unlock();
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  lock(const lock&) = delete;
+  lock& operator=(const lock&) = delete;
+
+ private:
+  queue& locked_;
+  sigset_t before_;
+};
+
+result<std::shared_ptr<queue>> queue::open(const netlink::socket_source& source, std::uint16_t number,
+                                           std::uint32_t max_length) {
+  auto opened = source.open(NETLINK_NETFILTER);
+  if (!opened) return std::unexpected(opened.error());
+  std::shared_ptr<queue> made(new queue(source, number, *std::move(opened)));
+  made->set_receive_buffer(max_length);
+  return made;
+}
+
+void queue::set_receive_buffer(std::uint32_t max_length) const noexcept {
+  // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
+  constexpr std::size_t per_packet = 128 << 10;
+  socket_.set_receive_buffer(per_packet * max_length);
+}
+
+result<netlink::socket> queue::join(handle& who) {
+  const std::size_t index = index_of(who.ipv6());
+  handle* const other = members_[1 - index].who;
+  if (other != nullptr && !shared_) {
+    if (const auto shared = share_with_relay(*other); !shared) return std::unexpected(shared.error());
+  }
+  auto readable = shared_ ? relay_->open_reader(index) : socket_.duplicate();
+  if (readable) {
+    const lock locked(*this);
+    members_[index] = {&who, {}};
+  }
+  return readable;
+}
+
+result<void> queue::share_with_relay(handle& first) {
+  auto created = netlink::relay::create(socket_, [this](std::span<std::byte>& datagram) { return route(datagram); });
+  if (!created) return std::unexpected(created.error());
+  auto readable = (*created)->open_reader(index_of(first.ipv6()));
+  if (!readable) return std::unexpected(readable.error());
+  relay_ = *std::move(created);
+  // From here on verdicts are noted; packets that were read before are the first's and not known by id.
+  shared_ = true;
+  if (const auto replaced = first.read_from_relay(*std::move(readable)); !replaced) return replaced;
+  wake_direct_reads(first);
+  return relay_->start();
+}
+
+void queue::wake_direct_reads(const handle& first) {
+  // Who waits on the netlink socket would go on to, while the relay takes what arrives there. A refusal of our own
+  // wakes one reader a time; it finds nothing for the program and waits again, where the descriptor leads now. The
+  // number of tries is bounded since a read that was left by longjmp counts for ever.
+  for (int tries = 0; tries < 100; ++tries) {
+    provoke_refusal();
+    if (!first.direct_reads()) return;
+    constexpr timespec a_moment{0, 1'000'000};
+    ::nanosleep(&a_moment, nullptr);
+  }
+}
+
+void queue::provoke_refusal() {
+  const note_fields fields = write_note({.internal = true, .mode = mode_note{}});
+  alignas(4) std::byte request[wire::max_config_size];
+  const std::size_t length = wire::encode_config({.queue = number_,
+                                                  .sequence = fields.sequence,
+                                                  .port_id = fields.port_id,
+                                                  .flags = {{0, 0}},
+                                                  .without_mask = true},
+                                                 request);
+  static_cast<void>(socket_.send(std::span<const std::byte>(request, length)));
+}
+
+void queue::leave(const handle& who) {
+  const std::size_t index = index_of(who.ipv6());
+  if (relay_) relay_->close_reader(index);
+  std::map<std::uint32_t, std::size_t> left;
+  {
+    const lock locked(*this);
+    members_[index] = {};
+    // A child of fork() that lets go of its copy must not judge the packets of its parent.
+    if (members_[1 - index].who == nullptr || !relay_ || !relay_->serves()) return;
+    std::erase_if(undecided_, [&](const auto& waiting) {
+      if (waiting.second != index) return false;
+      left.insert(waiting);
+      return true;
+    });
+  }
+  for (const auto& [id, whose] : left) drop(id);
+}
+
+result<void> queue::ask_for_access() {
+  if (accessible_) return {};
+  const auto access = netlink::probe_queue_access(source_);
+  // ip_queue's socket refused the connection when the module was missing. Other errors, as a missing right, come with
+  // the request itself.
+  if (!access && access.error().is(ENOSYS)) return failed("set mode", ECONNREFUSED);
+  if (access) accessible_ = true;
+  return {};
+}
+
+void queue::look_for_refused_bind() {
+  // The kernel has answered when send returns, so a refused bind is the first thing that the socket holds: before it
+  // there were no packets.
+  std::byte beginning[64];
+  const auto first = socket_.peek(beginning);
+  if (!first) return;
+  wire::bytes datagram(beginning, std::min(first->length, sizeof beginning));
+  const auto message = wire::next_message(datagram);
+  const auto reply = message ? wire::parse_error(*message) : std::nullopt;
+  const auto note = reply ? read_note(*reply) : std::nullopt;
+  if (note && note->mode) note_refused_mode(*note->mode, reply->code);
+}
+
+copy_parameters queue::needed_copies() const noexcept {
+  copy_parameters needed;
+  for (const auto& [who, copies] : members_) {
+    if (who == nullptr) continue;
+    needed.mode = std::max(needed.mode, copies.mode);
+    needed.range = std::max(needed.range, copies.range);
+  }
+  return needed;
+}
+
+queue_limits queue::needed_limits() const noexcept {
+  queue_limits needed;
+  for (const auto& [who, copies] : members_) {
+    if (who == nullptr) continue;
+    needed.max_length = std::max(needed.max_length, who->options().max_length);
+    needed.fail_open = needed.fail_open || who->options().fail_open;
+  }
+  return needed;
+}
+
+queue_limits queue::limits() {
+  const lock locked(*this);
+  return needed_limits();
+}
+
+result<void> queue::set_mode(const handle& who, const copy_parameters& copies, std::size_t given_range) {
+  if (const auto access = ask_for_access(); !access) return access;
+  const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
+  request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
+  wire::config wanted{.queue = number_};
+  if (copies.mode > IPQ_COPY_PACKET) {
+    // The kernel passes over an unknown mode; what it refuses in any case is a change of flags that names none.
+    wanted.flags = {0, 0};
+    wanted.without_mask = true;
+  } else {
+    if (!shared_) look_for_refused_bind();
+    const lock locked(*this);
+    members_[index_of(who.ipv6())].copies = copies;
+    const copy_parameters needed = needed_copies();
+    const queue_limits limits = needed_limits();
+    wanted.copy = {static_cast<wire::copy_mode>(needed.mode), needed.range};
+    wanted.max_length = limits.max_length;
+    if (limits.fail_open) wanted.flags = {wire::queue_fail_open, wire::queue_fail_open};
+    if (!bound()) {
+      note.mode->bind = ++bind_attempt_ & bind_attempt_mask;
+      wanted.command = wire::config_command::bind;
+      bound_ = true;
+      // Refused only where the socket is no socket of the kernel's, as in tests.
+      static_cast<void>(socket_.enable_timestamps());
+    }
+  }
+  const note_fields fields = write_note(note);
+  wanted.sequence = fields.sequence;
+  wanted.port_id = fields.port_id;
+  alignas(4) std::byte request[wire::max_config_size];
+  const std::size_t length = wire::encode_config(wanted, request);
+  const auto sent = socket_.send(std::span<const std::byte>(request, length));
+  if (!sent && wanted.command) bound_ = false;
+  return sent;
+}
+
+result<void> queue::send_verdict(const verdict_request& request) {
+  const bool invalid = is_invalid_verdict(request.asked.value);
+  if (!invalid && shared_.load(std::memory_order_relaxed)) {
+    const lock locked(*this);
+    undecided_.erase(request.asked.id);
+  }
+  const note_fields fields = write_note({.ipv6 = request.ipv6, .verdict = request.asked});
+  wire::verdict answer{.queue = number_,
+                       .id = request.asked.id,
+                       .value = request.value,
+                       .batch = invalid,  // tells read_note how the note was written; refused it does nothing
+                       .acknowledge = fields.acknowledge,
+                       .sequence = fields.sequence,
+                       .port_id = fields.port_id,
+                       .mark = request.mark};
+  if (answer.value == verdict_queue) answer.value |= std::uint32_t{number_} << 16;
+  if (!request.replacement.empty()) answer.payload_length = request.replacement.size();
+  alignas(4) std::byte head[wire::max_verdict_size];
+  const std::size_t length = wire::encode_verdict(answer, head);
+  const std::span<const std::byte> message(head, length);
+  if (request.replacement.empty()) return socket_.send(message);
+  const iovec parts[] = {part_of(message), part_of(request.replacement)};
+  return socket_.send(std::span(parts));
+}
+
+void queue::drop(std::uint32_t id) {
+  const note_fields fields =
+      write_note({.internal = true, .verdict = verdict_note{.id = id, .value = verdict_drop, .data_len = 0}});
+  alignas(4) std::byte message[wire::max_verdict_size];
+  const std::size_t length = wire::encode_verdict(
+      {.queue = number_, .id = id, .value = verdict_drop, .sequence = fields.sequence, .port_id = fields.port_id},
+      message);
+  // What can fail is memory; the packet then waits until the queue is closed, which drops it.
+  static_cast<void>(socket_.send(std::span<const std::byte>(message, length)));
+}
+
+bool queue::pass_on(std::span<std::byte> datagram) {
+  if (!shared_) return false;
+  relay_->deliver(datagram);
+  return true;
+}
+
+void queue::note_refused_mode(const mode_note& note, int code) noexcept {
+  if (note.bind ? *note.bind == (bind_attempt_ & bind_attempt_mask) : code == ENODEV || code == EPERM) bound_ = false;
+}
+
+std::optional<std::size_t> queue::route(std::span<std::byte>& datagram) {
+  wire::bytes rest = datagram;
+  const auto message = wire::next_message(rest);
+  if (!message) return std::nullopt;
+  if (message->type == wire::message_packet) return route_packet(datagram);
+  const auto reply = wire::parse_error(*message);
+  const auto note = reply ? read_note(*reply) : std::nullopt;
+  if (!note || note->internal) return std::nullopt;
+  if (note->mode) note_refused_mode(*note->mode, reply->code);
+  return index_of(note->ipv6);
+}
+
+std::optional<std::size_t> queue::route_packet(std::span<std::byte>& datagram) {
+  wire::bytes rest = datagram;
+  const auto message = wire::next_message(rest);
+  const auto queued = message ? wire::parse_packet(*message) : std::nullopt;
+  if (!queued) return std::nullopt;
+  const bool known = queued->family == family_ipv4 || queued->family == family_ipv6;
+  const std::size_t index = index_of(queued->family == family_ipv6);
+  {
+    const lock locked(*this);
+    const member& whose = members_[index];
+    if (known && whose.who != nullptr && whose.copies.mode != IPQ_COPY_NONE) {
+      datagram = wire::trim_payload(datagram, *queued, whose.copies.mode == IPQ_COPY_PACKET ? whose.copies.range : 0);
+      // A program that never answers must not fill the memory; the kernel holds no more than max_length of these.
+      constexpr std::size_t most = 1 << 21;
+      if (undecided_.size() == most) undecided_.erase(undecided_.begin());
+      undecided_.insert_or_assign(queued->id, index);
+      return index;
+    }
+    handle* const other = members_[1 - index].who;
+    if (whose.who == nullptr && other != nullptr) other->count_wrong_family();
+  }
+  drop(queued->id);
+  return std::nullopt;
+}
+
+void queue::before_fork() {
+  if (relay_) relay_->before_fork();
+  mutex_.lock();
+}
+
+void queue::after_fork_in_parent() {
+  mutex_.unlock();
+  if (relay_) relay_->after_fork_in_parent();
+}
+
+void queue::after_fork_in_child() {
+  mutex_.unlock();
+  if (relay_) relay_->after_fork_in_child();
+}
+
+}  // namespace ipq::compat

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// The kernel's queue as this process holds it: the socket that owns it, for one handle or for one of each family.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+
+#include "compat/request_note.hpp"
+#include "ipq/error.hpp"
+#include "netlink/relay.hpp"
+#include "netlink/socket.hpp"
+#include "wire/config.hpp"
+
+namespace ipq::compat {
+
+class handle;
+
+/// A verdict on its way to the kernel.
+struct verdict_request {
+  bool ipv6 = false;
+  verdict_note asked;       ///< as the program gave it, for a refusal
+  std::uint32_t value = 0;  ///< as the kernel is to have it, without the target queue of NF_QUEUE
+  std::optional<std::uint32_t> mark;
+  std::span<const std::byte> replacement;  ///< empty: none
+};
+
+/// What a member sees of a packet.
+struct copy_parameters {
+  std::uint8_t mode = 0;    ///< IPQ_COPY_*
+  std::uint32_t range = 0;  ///< bytes, 0 but for IPQ_COPY_PACKET
+};
+
+struct queue_limits {
+  std::uint32_t max_length = 0;  ///< packets, the most that a member asked for
+  bool fail_open = false;        ///< if any member asked for it
+};
+
+class queue {
+ public:
+  /// Opens the socket, with a receive buffer for `max_length` packets; the queue belongs to nobody yet. Errors: those
+  /// of opening a socket.
+  [[nodiscard]] static result<std::shared_ptr<queue>> open(const netlink::socket_source& source, std::uint16_t number,
+                                                           std::uint32_t max_length);
+
+  /// Room for `max_length` packets of any size, or as much of it as the process may have. A program that sets SO_RCVBUF
+  /// itself afterwards has what it asked for.
+  void set_receive_buffer(std::uint32_t max_length) const noexcept;
+
+  [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
+  [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
+  [[nodiscard]] bool bound() const noexcept { return bound_.load(std::memory_order_relaxed); }
+
+  /// Returns what `who` is to read from. A member that is alone reads the netlink socket itself; when a second one
+  /// joins, the descriptor of the first changes its meaning and both read from a relay. The caller sees to it that
+  /// join and leave come one at a time.
+  [[nodiscard]] result<netlink::socket> join(handle& who);
+
+  /// Drops what the member left undecided, if another one stays; else closing the socket does.
+  void leave(const handle& who);
+
+  /// Sends a mode, with the bind if the queue is not bound, without waiting for an answer. Errors: ECONNREFUSED the
+  /// kernel has no queues; those of sending.
+  /// `given_range` is the program's, for a refusal.
+  result<void> set_mode(const handle& who, const copy_parameters& copies, std::size_t given_range);
+
+  /// What the members together ask of the queue.
+  [[nodiscard]] queue_limits limits();
+
+  /// Errors: those of sending; the kernel's come later, over the socket.
+  result<void> send_verdict(const verdict_request& request);
+
+  /// For a datagram that came to the wrong member, which happens while a second one joins. False: there is no other.
+  bool pass_on(std::span<std::byte> datagram);
+
+  /// A packet that nobody here listens to.
+  void drop(std::uint32_t id);
+
+  /// The kernel refused a mode: the queue may not be ours.
+  void note_refused_mode(const mode_note& note, int code) noexcept;
+
+  /// Around fork(2), by the thread that forks.
+  void before_fork();
+  void after_fork_in_parent();
+  void after_fork_in_child();
+
+ private:
+  struct member {
+    handle* who = nullptr;
+    copy_parameters copies;
+  };
+  class lock;
+  [[nodiscard]] queue_limits needed_limits() const noexcept;
+  [[nodiscard]] copy_parameters needed_copies() const noexcept;
+
+  queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened) noexcept
+      : source_(source), number_(number), socket_(std::move(opened)) {}
+
+  result<void> ask_for_access();
+  result<void> share_with_relay(handle& first);
+  void wake_direct_reads(const handle& first);
+  void provoke_refusal();
+  void look_for_refused_bind();
+  std::optional<std::size_t> route(std::span<std::byte>& datagram);
+  std::optional<std::size_t> route_packet(std::span<std::byte>& datagram);
+
+  const netlink::socket_source& source_;
+  const std::uint16_t number_;
+  const netlink::socket socket_;
+  std::atomic<bool> accessible_ = false;
+  std::atomic<bool> bound_ = false;
+  std::atomic<std::uint32_t> bind_attempt_ = 0;
+  std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
+
+  std::mutex mutex_;  ///< guards the next two; never held while something is waited for, nor while the relay is called
+  std::array<member, 2> members_;                   ///< IPv4, IPv6
+  std::map<std::uint32_t, std::size_t> undecided_;  ///< while shared: whose packet this id is
+
+  std::unique_ptr<netlink::relay> relay_;  ///< last, since its thread uses all the others
+};
+
+}  // namespace ipq::compat

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#include "compat/request_note.hpp"
+
+#include <algorithm>
+
+namespace ipq::compat {
+namespace {
+
+// port_id, from its high end: internal, IPv6, and 30 bits of what does not fit into the sequence number.
+constexpr std::uint32_t internal_bit = 1U << 31;
+constexpr std::uint32_t ipv6_bit = 1U << 30;
+constexpr std::uint32_t bind_bit = 1U << 28;
+
+}  // namespace
+
+note_fields write_note(const request_note& note) noexcept {
+  const std::uint32_t whose = (note.internal ? internal_bit : 0) | (note.ipv6 ? ipv6_bit : 0);
+  if (note.verdict && is_invalid_verdict(note.verdict->value)) {
+    // The value needs all 32 bits of its field: the family moves to the flag.
+    return {note.verdict->id, note.verdict->value, note.ipv6};
+  }
+  if (note.verdict) {
+    const auto length = static_cast<std::uint32_t>(std::min<std::size_t>(note.verdict->data_len, 0xffff));
+    return {note.verdict->id, whose | note.verdict->value << 16 | length, false};
+  }
+  const mode_note mode = note.mode.value_or(mode_note{});
+  const std::uint32_t bind = mode.bind ? bind_bit | (*mode.bind & bind_attempt_mask) << 8 : 0;
+  return {mode.range, whose | bind | mode.mode, false};
+}
+
+std::optional<request_note> read_note(const wire::error_reply& reply) noexcept {
+  request_note note;
+  note.internal = reply.port_id & internal_bit;
+  note.ipv6 = reply.port_id & ipv6_bit;
+  switch (reply.request_type) {
+    case wire::message_verdict:
+      note.verdict = verdict_note{reply.sequence, reply.port_id >> 16 & 0xff, reply.port_id & 0xffff};
+      return note;
+    case wire::message_verdict_batch:  // see queue::send_verdict: only invalid values go as this
+      note.internal = false;
+      note.ipv6 = reply.request_flags & wire::flag_ack;
+      note.verdict = verdict_note{reply.sequence, reply.port_id, 0};
+      return note;
+    case wire::message_config:
+      note.mode = mode_note{static_cast<std::uint8_t>(reply.port_id & 0xff), reply.sequence, std::nullopt};
+      if (reply.port_id & bind_bit) note.mode->bind = reply.port_id >> 8 & bind_attempt_mask;
+      return note;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace ipq::compat

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// What a request to the kernel was about, written into the request itself: the kernel sends sequence number and port id
+// back with an error (NETLINK_CAP_ACK), so nothing has to be remembered, locked or matched here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "wire/message.hpp"
+
+namespace ipq::compat {
+
+/// A verdict as the program gave it.
+struct verdict_note {
+  std::uint32_t id = 0;
+  std::uint32_t value = 0;
+  std::size_t data_len = 0;  ///< above 65535 it comes back as 65535, for an invalid value as 0
+};
+
+/// A mode as the program set it.
+struct mode_note {
+  std::uint8_t mode = 0;
+  std::uint32_t range = 0;
+  std::optional<std::uint32_t> bind;  ///< the number of the attempt to bind that went along, modulo 2^20
+};
+
+inline constexpr std::uint32_t bind_attempt_mask = (1U << 20) - 1;
+
+struct request_note {
+  bool ipv6 = false;      ///< whose request: queues can be shared by two handles
+  bool internal = false;  ///< our own doing, the program is not to hear of it
+  std::optional<verdict_note> verdict = {};
+  std::optional<mode_note> mode = {};
+};
+
+/// Values that no kernel takes, and values that our contract refuses though the kernel would look at their low byte.
+/// They are sent as what the kernel must refuse, so that the refusal reaches the program the way all others do.
+[[nodiscard]] constexpr bool is_invalid_verdict(std::uint32_t value) noexcept {
+  return value > 5;
+}
+
+/// nlmsghdr fields that carry a note.
+struct note_fields {
+  std::uint32_t sequence = 0;
+  std::uint32_t port_id = 0;
+  bool acknowledge = false;  ///< on a request that is refused anyway it asks for nothing more, but comes back
+};
+
+[[nodiscard]] note_fields write_note(const request_note& note) noexcept;
+
+/// nullopt for an error that answers none of our requests.
+[[nodiscard]] std::optional<request_note> read_note(const wire::error_reply& reply) noexcept;
+
+}  // namespace ipq::compat

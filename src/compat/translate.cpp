@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include "compat/translate.hpp"
+
+#include <libipq/libipq.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "wire/bytes.hpp"
+#include "wire/constants.hpp"
+
+namespace ipq::compat {
+namespace {
+
+/// What programs of 2001 were compiled for; the tests check the rest.
+static_assert(sizeof(ipq_packet_msg_t) == 96 || sizeof(long) != 8);
+
+template <class Message>
+void write_beginning(const Message& message, std::span<unsigned char> into) noexcept {
+  std::memcpy(into.data(), &message, std::min(sizeof message, into.size()));
+}
+
+}  // namespace
+
+std::size_t write_packet(const packet& queued, const netlink::interface& indev, const netlink::interface& outdev,
+                         std::span<unsigned char> into) noexcept {
+  struct {
+    nlmsghdr header;
+    ipq_packet_msg_t packet;
+  } message;
+  constexpr std::size_t head = sizeof message;
+  static_assert(head == sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t), "no padding between them");
+  std::memset(&message, 0, head);
+
+  const std::size_t data_length = queued.payload.size();
+  const std::size_t length = wire::align(head + data_length);
+  message.header.nlmsg_len = static_cast<std::uint32_t>(length);
+  message.header.nlmsg_type = IPQM_PACKET;
+
+  ipq_packet_msg_t& to = message.packet;
+  to.packet_id = queued.id;
+  to.mark = queued.mark;
+  if (queued.timestamp) {
+    to.timestamp_sec = static_cast<long>(queued.timestamp->seconds);
+    to.timestamp_usec = static_cast<long>(queued.timestamp->microseconds);
+  }
+  to.hook = queued.hook;
+  std::memcpy(to.indev_name, indev.name.data(), sizeof to.indev_name);
+  std::memcpy(to.outdev_name, outdev.name.data(), sizeof to.outdev_name);
+  to.hw_protocol = wire::big_endian(queued.hw_protocol);
+  if (queued.indev != 0) {
+    to.hw_type = indev.type;
+    to.hw_addrlen = queued.hw_addr_length;
+    std::memcpy(to.hw_addr, queued.hw_addr.data(), sizeof to.hw_addr);
+  }
+  to.data_len = data_length;
+
+  write_beginning(message, into);
+  if (into.size() > head) {
+    const auto rest = into.subspan(head);
+    const std::size_t copied = std::min(data_length, rest.size());
+    if (copied != 0) std::memcpy(rest.data(), queued.payload.data(), copied);
+    const std::size_t padding = std::min(length - head - data_length, rest.size() - copied);
+    std::fill_n(rest.begin() + static_cast<std::ptrdiff_t>(copied), padding, static_cast<unsigned char>(0));
+  }
+  return length;
+}
+
+std::size_t write_refusal(int code, const request_note& request, std::uint32_t port_id,
+                          std::span<unsigned char> into) noexcept {
+  // What libipq sent as a mode: a header that counted itself twice, so the request was 56 bytes, the last 16 empty.
+  struct {
+    nlmsghdr header;
+    nlmsgerr error;
+    unsigned char request[40];
+  } message;
+  std::memset(&message, 0, sizeof message);
+  static_assert(sizeof message == 76);
+  constexpr std::size_t verdict_length = 60;
+  constexpr std::size_t request_head = sizeof(nlmsghdr);
+
+  const std::size_t length = request.verdict ? verdict_length : sizeof message;
+  message.header.nlmsg_len = static_cast<std::uint32_t>(length);
+  message.header.nlmsg_type = NLMSG_ERROR;
+  message.header.nlmsg_pid = port_id;
+  message.error.error = -code;
+  message.error.msg.nlmsg_flags = NLM_F_REQUEST;
+  message.error.msg.nlmsg_pid = port_id;
+  if (request.verdict) {
+    ipq_verdict_msg_t verdict{};
+    verdict.value = request.verdict->value;
+    verdict.id = request.verdict->id;
+    verdict.data_len = request.verdict->data_len;
+    message.error.msg.nlmsg_type = IPQM_VERDICT;
+    message.error.msg.nlmsg_len = static_cast<std::uint32_t>(request_head + sizeof verdict + request.verdict->data_len);
+    std::memcpy(message.request, &verdict, sizeof verdict);
+  } else if (request.mode) {
+    const ipq_mode_msg_t mode{request.mode->mode, request.mode->range};
+    message.error.msg.nlmsg_type = IPQM_MODE;
+    message.error.msg.nlmsg_len = sizeof message - sizeof message.header - sizeof message.error.error;
+    std::memcpy(message.request, &mode, sizeof mode);
+  }
+  std::memcpy(into.data(), &message, std::min(length, into.size()));
+  return length;
+}
+
+}  // namespace ipq::compat

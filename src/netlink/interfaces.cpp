@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#include "netlink/interfaces.hpp"
+
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "netlink/cancellation.hpp"
+#include "wire/message.hpp"
+
+namespace ipq::netlink {
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+std::optional<interface> parse_link(const wire::message& link) noexcept {
+  if (link.type != RTM_NEWLINK || link.body.size() < sizeof(ifinfomsg)) return std::nullopt;
+  ifinfomsg header;
+  std::memcpy(&header, link.body.data(), sizeof header);
+  interface parsed;
+  parsed.type = header.ifi_type;
+  auto attributes = link.body.subspan(sizeof header);
+  while (const auto found = wire::next_attribute(attributes)) {
+    if (found->type != IFLA_IFNAME) continue;
+    const std::size_t length = std::min(found->value.size(), parsed.name.size() - 1);
+    std::memcpy(parsed.name.data(), found->value.data(), length);
+  }
+  return parsed;
+}
+
+/// The answer to the request of this sequence number; others are of questions that were given up.
+interface ask(const socket& kernel, std::uint32_t index, std::uint32_t sequence) {
+  struct {
+    nlmsghdr header;
+    ifinfomsg body;
+  } request{};
+  request.header.nlmsg_len = sizeof request;
+  request.header.nlmsg_type = RTM_GETLINK;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.header.nlmsg_seq = sequence;
+  request.body.ifi_index = static_cast<int>(index);
+  if (!kernel.send(std::as_bytes(std::span(&request, 1)))) return {};
+  // The kernel has answered when send returns; an answer is a page at most (NLMSG_GOODSIZE) unless VFs are asked for.
+  std::byte buffer[16384];
+  for (;;) {
+    const auto received = kernel.receive(buffer, waiting::until_something_comes);
+    if (!received && received.error().is(EINTR)) continue;
+    if (!received || received->length == 0) return {};
+    wire::bytes datagram(buffer, received->length);
+    const auto answer = wire::next_message(datagram);
+    if (!answer) return {};
+    if (answer->sequence == sequence) return parse_link(*answer).value_or(interface{});
+  }
+}
+
+interface ask_once(const socket_source& source, std::uint32_t index) {
+  const auto opened = source.open(NETLINK_ROUTE);
+  return opened ? ask(*opened, index, 1) : interface {};
+}
+
+}  // namespace
+
+interface interfaces::find(std::uint32_t index) {
+  if (index == 0) return {};
+  const int kept = errno;
+  interface found;
+  if (in_use_.test_and_set(std::memory_order_acquire)) {
+    const cancellation_off uninterrupted;
+    found = ask_once(source_, index);
+  } else {
+    found = find_remembered(index);
+    in_use_.clear(std::memory_order_release);
+  }
+  errno = kept;
+  return found;
+}
+
+interface interfaces::find_remembered(std::uint32_t index) {
+  entry& place = remembered_[index % remembered_.size()];
+  if (const auto now = clock::now(); now - looked_ < max_age && place.index == index) return place.what;
+  const cancellation_off uninterrupted;
+  if (!open_sockets()) return ask_once(source_, index);
+  // The time is taken first: what changes while we look counts as not looked at.
+  const auto now = clock::now();
+  forget_what_changed();
+  looked_ = now;
+  if (place.index == index) return place.what;
+  const interface asked = ask(questions_, index, ++questions_asked_);
+  if (asked.name[0] != '\0') place = {index, asked};
+  return asked;
+}
+
+bool interfaces::open_sockets() {
+  // A child of fork(2) that used its parent's sockets would take the parent's announcements and answers from it.
+  if (const pid_t process = ::getpid(); opened_by_ != process) {
+    auto announcements = source_.open(NETLINK_ROUTE, RTMGRP_LINK);
+    auto questions = source_.open(NETLINK_ROUTE);
+    if (!announcements || !questions) return false;
+    remembered_.fill({});
+    announcements_ = *std::move(announcements);
+    questions_ = *std::move(questions);
+    opened_by_ = process;
+  }
+  return true;
+}
+
+void interfaces::forget_what_changed() {
+  // Which interface changed does not matter: asking again is cheap and announcements are rare. An overrun (ENOBUFS)
+  // means that some were lost, so it counts as one.
+  for (;;) {
+    std::byte beginning[16];
+    const auto received = announcements_.receive(beginning, waiting::not_at_all);
+    if (!received && !received.error().is(ENOBUFS)) return;
+    if (received && received->length == 0) return;
+    remembered_.fill({});
+  }
+}
+
+}  // namespace ipq::netlink

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+#include "netlink/relay.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <new>
+
+#include "wire/constants.hpp"
+
+namespace ipq::netlink {
+namespace {
+
+/// Room for everything that the kernel holds for a queue of default length, so that the backlog stays empty.
+constexpr std::size_t send_buffer_size = 128 << 20;
+
+}  // namespace
+
+result<std::unique_ptr<relay>> relay::create(const socket& source, router route) {
+  std::unique_ptr<relay> created(new relay(source, std::move(route)));
+  created->buffer_.resize(wire::max_datagram);
+  created->lock_ = descriptor(::memfd_create("libipq relay", MFD_CLOEXEC));
+  if (!created->lock_) return failed("create lock file", errno);
+  if (!created->open_living()) return failed("create pipe", errno);
+  created->wake_ = descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!created->wake_) return failed("create eventfd", errno);
+  return created;
+}
+
+bool relay::open_living() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return false;
+  living_read_ = descriptor(fds[0]);
+  living_write_ = descriptor(fds[1]);
+  return true;
+}
+
+relay::~relay() {
+  if (thread_ == pthread_t{}) return;
+  stopping_ = true;
+  ::eventfd_write(wake_.fd(), 1);
+  ::pthread_join(thread_, nullptr);
+}
+
+result<void> relay::start() {
+  // A new thread inherits the mask: the program's handlers run in the program's threads only.
+  sigset_t all, before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = ::pthread_create(&thread_, nullptr, run, this);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error == 0) return {};
+  thread_ = pthread_t{};
+  return failed("start relay thread", error);
+}
+
+void* relay::run(void* self) {
+  static_cast<relay*>(self)->serve();
+  return nullptr;
+}
+
+void relay::serve() {
+  if (!wait_for_turn()) return;
+  serves_ = true;
+  while (wait_for_work()) {
+    const std::lock_guard locked(mutex_);
+    for (auto& to : readers_) {
+      if (to) flush(*to);
+    }
+    // A bounded number, so that whoever wants the mutex gets it under any load.
+    for (int taken = 0; taken < 64; ++taken) {
+      const auto received = source_.receive(buffer_, waiting::not_at_all);
+      if (!received) break;
+      if (received->length == 0) return;  // the end of a scripted kernel
+      forward(std::span(buffer_).first(received->length));
+    }
+  }
+}
+
+bool relay::wait_for_turn() {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  while (::fcntl(lock_.fd(), F_SETLK, &whole) != 0) {
+    // The pipe hangs up when who served is gone. A sibling may have been faster: then there is only asking again.
+    constexpr int ask_again_ms = 100;
+    std::array<pollfd, 2> watched{pollfd{wake_.fd(), POLLIN, 0}, pollfd{living_read_.fd(), 0, 0}};
+    ::poll(&watched[1], 1, 0);
+    const bool hung_up = watched[1].revents & POLLHUP;
+    ::poll(watched.data(), hung_up ? 1 : 2, hung_up ? ask_again_ms : -1);
+    if (!heed_wake()) return false;
+  }
+  // Children from now on watch this process; without descriptors left they ask again and again.
+  const std::lock_guard locked(mutex_);
+  if (!living_write_) open_living();
+  return true;
+}
+
+bool relay::wait_for_work() {
+  std::array<pollfd, 2 + max_readers> watched;
+  nfds_t count = 0;
+  watched[count++] = {wake_.fd(), POLLIN, 0};
+  watched[count++] = {source_.fd(), POLLIN, 0};
+  {
+    const std::lock_guard locked(mutex_);
+    for (const auto& to : readers_) {
+      if (to && !to->backlog.empty()) watched[count++] = {to->writer.fd(), POLLOUT, 0};
+    }
+  }
+  ::poll(watched.data(), count, -1);
+  return heed_wake();
+}
+
+bool relay::heed_wake() {
+  eventfd_t times;
+  ::eventfd_read(wake_.fd(), &times);
+  return !stopping_;
+}
+
+void relay::forward(std::span<std::byte> datagram) {
+  const auto whose = route_(datagram);
+  if (!whose || !readers_[*whose]) return;
+  reader& to = *readers_[*whose];
+  if (to.backlog.empty() && send(to, datagram)) return;
+  try {
+    to.backlog.emplace_back(datagram.begin(), datagram.end());
+  } catch (const std::bad_alloc&) {
+    // Like a receive buffer that is full; the packet waits in the kernel until the queue is closed.
+  }
+}
+
+bool relay::send(reader& to, std::span<const std::byte> datagram) {
+  const auto sent = to.writer.send(datagram);
+  // EPIPE: the reader has closed its end and reads no more.
+  return sent || !(sent.error().is(EAGAIN) || sent.error().is(ENOBUFS));
+}
+
+void relay::flush(reader& to) {
+  while (!to.backlog.empty() && send(to, to.backlog.front())) to.backlog.pop_front();
+}
+
+result<socket> relay::open_reader(std::size_t reader_index) {
+  auto ends = open_pair();
+  if (!ends) return std::unexpected(ends.error());
+  auto& [read_end, writer] = *ends;
+  ::fcntl(writer.fd(), F_SETFL, O_NONBLOCK);
+  writer.set_send_buffer(send_buffer_size);
+  const std::lock_guard locked(mutex_);
+  readers_[reader_index].emplace(reader{std::move(writer), {}});
+  return std::move(read_end);
+}
+
+void relay::close_reader(std::size_t reader_index) {
+  const std::lock_guard locked(mutex_);
+  readers_[reader_index].reset();
+}
+
+void relay::deliver(std::span<std::byte> datagram) {
+  const std::lock_guard locked(mutex_);
+  forward(datagram);
+  // What did not fit is the thread's to flush, and it may be asleep.
+  ::eventfd_write(wake_.fd(), 1);
+}
+
+void relay::before_fork() {
+  mutex_.lock();
+}
+
+void relay::after_fork_in_parent() {
+  mutex_.unlock();
+}
+
+void relay::after_fork_in_child() {
+  mutex_.unlock();
+  thread_ = pthread_t{};
+  serves_ = false;
+  living_write_ = descriptor();
+  wake_ = descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  // The lock is the parent's as long as it lives, so this thread waits for its turn; exec and exit end it there.
+  // If it can't be started, the child has what the parent forwards.
+  if (!wake_) return;
+  const auto started = start();
+  static_cast<void>(started);
+}
+
+}  // namespace ipq::netlink

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+#include "netlink/socket.hpp"
+
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <ctime>
+
+namespace ipq::netlink {
+namespace {
+
+/// Options that may be refused leave no trace in errno: old programs read it after success.
+class errno_keeper {
+ public:
+  errno_keeper() noexcept : kept_(errno) {}
+  ~errno_keeper() { errno = kept_; }
+  errno_keeper(const errno_keeper&) = delete;
+  errno_keeper& operator=(const errno_keeper&) = delete;
+
+ private:
+  int kept_;
+};
+
+bool set_option(int fd, int level, int option, int value) noexcept {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+std::size_t get_size(int fd, int option) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? static_cast<std::size_t>(std::max(value, 0)) : 0;
+}
+
+std::size_t set_size(int fd, int forced, int permitted, std::size_t bytes) noexcept {
+  const errno_keeper keep;
+  // The kernel doubles what it is told, for its own bookkeeping, and stops at INT_MAX.
+  const int half = static_cast<int>(std::min<std::size_t>(bytes / 2, INT_MAX / 2));
+  if (!set_option(fd, SOL_SOCKET, forced, half)) set_option(fd, SOL_SOCKET, permitted, half);
+  return get_size(fd, permitted);
+}
+
+/// With MSG_TRUNC recv returns the whole length of what it had to cut.
+datagram cut_to(std::size_t room, ssize_t length) noexcept {
+  const auto whole = static_cast<std::size_t>(length);
+  return {std::min(whole, room), whole > room};
+}
+
+class kernel_source final : public socket_source {
+ public:
+  [[nodiscard]] result<socket> open(int protocol, std::uint32_t groups) const noexcept override {
+    socket opened(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+    if (!opened) return failed("open netlink socket", errno);
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = groups;
+    if (::bind(opened.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      return failed("bind netlink socket", errno);
+    }
+    // Connected to the kernel, port id 0: what any other socket sends here is refused (af_netlink.c,
+    // netlink_getsockbyportid), so nothing forged makes the descriptor readable or needs to be told apart.
+    address.nl_groups = 0;
+    if (::connect(opened.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      return failed("connect netlink socket", errno);
+    }
+    const errno_keeper keep;
+    while (groups == 0 && ::recv(opened.fd(), nullptr, 0, MSG_DONTWAIT) >= 0) {
+      // What came between the two calls: nothing has been asked of the kernel yet.
+    }
+    // All three are older than the kernels this runs on, and none is vital.
+    if (groups == 0) set_option(opened.fd(), SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+    set_option(opened.fd(), SOL_NETLINK, NETLINK_CAP_ACK, 1);
+    set_option(opened.fd(), SOL_NETLINK, NETLINK_EXT_ACK, 1);
+    return opened;
+  }
+};
+
+}  // namespace
+
+const socket_source& kernel() noexcept {
+  static const kernel_source source;
+  return source;
+}
+
+result<socket> socket::duplicate() const noexcept {
+  socket copy(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return failed("duplicate socket", errno);
+  return copy;
+}
+
+result<void> socket::replace(socket&& other) noexcept {
+  const socket used_up(std::move(other));
+  while (::dup3(used_up.fd(), fd(), O_CLOEXEC) < 0) {
+    if (errno != EINTR && errno != EBUSY) return failed("replace socket", errno);
+  }
+  return {};
+}
+
+std::uint32_t socket::port_id() const noexcept {
+  sockaddr_nl address{};
+  socklen_t size = sizeof address;
+  const errno_keeper keep;
+  if (::getsockname(fd(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  return address.nl_family == AF_NETLINK ? address.nl_pid : 0;
+}
+
+result<void> socket::send(std::span<const iovec> parts) const {
+  msghdr header{};
+  header.msg_iov = const_cast<iovec*>(parts.data());
+  header.msg_iovlen = parts.size();
+  while (::sendmsg(fd(), &header, MSG_NOSIGNAL) < 0) {
+    if (errno != EINTR) return failed("send", errno);
+  }
+  return {};
+}
+
+result<void> socket::send(std::span<const std::byte> bytes) const {
+  while (::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) {
+    if (errno != EINTR) return failed("send", errno);
+  }
+  return {};
+}
+
+/// When a thread is cancelled its frames go without AddressSanitizer's knowledge: it must not mark those that wait.
+[[gnu::no_sanitize_address]] result<datagram> socket::receive(std::span<std::byte> buffer, waiting how) const {
+  const int flags = how == waiting::not_at_all ? MSG_TRUNC | MSG_DONTWAIT : MSG_TRUNC;
+  const ssize_t length = ::recv(fd(), buffer.data(), buffer.size(), flags);
+  if (length < 0) return failed("receive", errno);
+  return cut_to(buffer.size(), length);
+}
+
+result<datagram> socket::peek(std::span<std::byte> buffer) const {
+  const ssize_t length = ::recv(fd(), buffer.data(), buffer.size(), MSG_TRUNC | MSG_PEEK | MSG_DONTWAIT);
+  if (length < 0) return failed("peek", errno);
+  return cut_to(buffer.size(), length);
+}
+
+[[gnu::no_sanitize_address]] result<void> socket::wait_readable(std::chrono::steady_clock::time_point deadline) const {
+  using namespace std::chrono;
+  const auto now = steady_clock::now();
+  const auto left = deadline > now ? duration_cast<nanoseconds>(deadline - now) : nanoseconds::zero();
+  const timespec timeout{static_cast<time_t>(left.count() / 1'000'000'000),
+                         static_cast<long>(left.count() % 1'000'000'000)};
+  pollfd watched{fd(), POLLIN, 0};
+  const int ready = ::ppoll(&watched, 1, &timeout, nullptr);
+  if (ready < 0) return failed("wait", errno);
+  if (ready == 0) return failed("wait", ETIMEDOUT);
+  return {};
+}
+
+std::size_t socket::set_receive_buffer(std::size_t bytes) const noexcept {
+  return set_size(fd(), SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+}
+
+std::size_t socket::set_send_buffer(std::size_t bytes) const noexcept {
+  return set_size(fd(), SO_SNDBUFFORCE, SO_SNDBUF, bytes);
+}
+
+std::size_t socket::receive_buffer() const noexcept {
+  const errno_keeper keep;
+  return get_size(fd(), SO_RCVBUF);
+}
+
+result<void> socket::enable_timestamps() const noexcept {
+  if (!set_option(fd(), SOL_SOCKET, SO_TIMESTAMP, 1)) return failed("enable timestamps", errno);
+  return {};
+}
+
+std::uint32_t socket::drops() const noexcept {
+  const errno_keeper keep;
+  std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+  socklen_t size = sizeof memory;
+  if (::getsockopt(fd(), SOL_SOCKET, SO_MEMINFO, memory.data(), &size) != 0) return 0;
+  return memory[SK_MEMINFO_DROPS];
+}
+
+result<std::pair<socket, socket>> open_pair() noexcept {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) return failed("open socket pair", errno);
+  return std::pair(socket(fds[0]), socket(fds[1]));
+}
+
+}  // namespace ipq::netlink

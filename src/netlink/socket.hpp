@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// A netlink socket: opened with the options that a queue needs, sending and receiving whole datagrams. It knows no
+// message and keeps no buffer.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "ipq/error.hpp"
+#include "netlink/descriptor.hpp"
+
+namespace ipq::netlink {
+
+/// What a receive took off the socket. The bytes are in the caller's buffer.
+struct datagram {
+  std::size_t length;  ///< bytes stored; 0: the other end of a stream of messages has closed
+  bool truncated;      ///< the buffer was too small; the rest is lost
+};
+
+enum class waiting : std::uint8_t { until_something_comes, not_at_all };
+
+/// Every member may be called from several threads at once, except those that are not const. Sending, receiving and
+/// waiting are cancellation points (pthreads(7)), so they are not noexcept.
+class socket : public descriptor {
+ public:
+  using descriptor::descriptor;
+
+  /// Another descriptor, close-on-exec, of what this one refers to.
+  [[nodiscard]] result<socket> duplicate() const noexcept;
+
+  /// Closes what this descriptor referred to and lets its number refer to what `other` does; `other` is used up.
+  result<void> replace(socket&& other) noexcept;
+
+  /// The port id that the kernel gave the socket: what owns a queue. 0 if it is no netlink socket.
+  [[nodiscard]] std::uint32_t port_id() const noexcept;
+
+  /// Sends the parts as one datagram. A netlink request has been carried out when this returns, and an error it met is
+  /// already waiting to be received. Errors: those of sendmsg(2), as EMSGSIZE for more than the send buffer holds.
+  result<void> send(std::span<const iovec> parts) const;
+  result<void> send(std::span<const std::byte> bytes) const;
+
+  /// The next datagram from the kernel; other processes can't send to the socket. Errors: EAGAIN with
+  /// waiting::not_at_all, EINTR after a signal handler without SA_RESTART, ENOBUFS after a loss, others of recvmsg(2).
+  /// Holds nothing while it waits: a signal handler may leave by longjmp and the thread may be cancelled.
+  [[nodiscard]] result<datagram> receive(std::span<std::byte> buffer, waiting how) const;
+
+  /// The first `buffer.size()` bytes of the next datagram, which stays where it is; truncated if it has more. Never
+  /// waits: EAGAIN if nothing is there, or first something that the kernel did not send.
+  [[nodiscard]] result<datagram> peek(std::span<std::byte> buffer) const;
+
+  /// Waits until receive has something, at most until `deadline`. EINTR after any signal handler, ETIMEDOUT.
+  [[nodiscard]] result<void> wait_readable(std::chrono::steady_clock::time_point deadline) const;
+
+  /// Lets the kernel keep `bytes` of datagrams, more than net.core.rmem_max where the process may (CAP_NET_ADMIN in the
+  /// initial user namespace), else as many as that permits. Returns what the kernel keeps now.
+  std::size_t set_receive_buffer(std::size_t bytes) const noexcept;
+  std::size_t set_send_buffer(std::size_t bytes) const noexcept;
+  [[nodiscard]] std::size_t receive_buffer() const noexcept;
+
+  /// While a socket with this option is open the kernel stamps every packet that the machine receives, and
+  /// nfnetlink_queue passes the time on.
+  result<void> enable_timestamps() const noexcept;
+
+  /// Datagrams that the kernel could not put into the receive buffer (sk_drops).
+  [[nodiscard]] std::uint32_t drops() const noexcept;
+};
+
+/// Where sockets come from: the kernel, or in tests a script.
+class socket_source {
+ public:
+  /// A netlink socket, bound, connected to the kernel and close-on-exec, with NETLINK_CAP_ACK and NETLINK_EXT_ACK.
+  /// `protocol` is NETLINK_*, `groups` the multicast groups to hear. Only a socket that hears some is told of a loss;
+  /// the others have NETLINK_NO_ENOBUFS. Needs no privilege.
+  [[nodiscard]] virtual result<socket> open(int protocol, std::uint32_t groups = 0) const noexcept = 0;
+
+ protected:
+  ~socket_source() = default;
+};
+
+[[nodiscard]] const socket_source& kernel() noexcept;
+
+/// Two connected sockets that keep the bounds of messages, close-on-exec.
+[[nodiscard]] result<std::pair<socket, socket>> open_pair() noexcept;
+
+}  // namespace ipq::netlink

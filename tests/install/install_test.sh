@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs a build into an empty prefix and uses it from there as programs do: through pkg-config and through CMake,
+# in C and in C++, shared and static. Nothing of the source tree but the two programs is used after the installation.
+# usage: install_test.sh SOURCE BUILD CMAKE CC CXX
+set -euo pipefail
+export LC_ALL=C
+source=$1 build=$2 cmake=$3 cc=$4 cxx=$5
+here=$source/tests/install
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+failed() {
+  printf 'failed: %s\n' "$*" >&2
+  exit 1
+}
+
+# same WHAT EXPECTED ACTUAL
+same() { [ "$2" = "$3" ] || failed "$1: expected
+$2
+but it is
+$3"; }
+
+needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
+
+"$cmake" --install "$build" --prefix "$folder/first" >install.log || failed "cmake --install"
+mv first prefix # what was installed does not depend on where
+prefix=$folder/prefix
+
+library=$(find "$prefix" -name libipq.so)
+[ -n "$library" ] || failed "there is no libipq.so"
+libdir=$(dirname "$library")
+export PKG_CONFIG_PATH=$libdir/pkgconfig LD_LIBRARY_PATH=$libdir
+
+echo "the library: soname, symbols, dependencies"
+same soname libipq.so.0 "$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')"
+[ -e "$libdir/libipq.so.0" ] || failed "there is no libipq.so.0"
+same "exported symbols" "$(sed -n 's/^ *\(ipq_[a-z_]*\);$/\1/p' "$source/src/compat/libipq.map" | sort)" \
+  "$(nm -D --defined-only "$library" | awk '{ print $3 }' | sort)"
+same "exported functions" "" "$(nm -D --defined-only "$library" | awk '$2 != "T"')"
+same "dependencies beyond libc, libstdc++ and libmnl" "" \
+  "$(needed "$library" | grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|libmnl|ld-linux.*)\.so\.[0-9]+$' || [ $? = 1 ])"
+
+echo "the files"
+same "installed headers" "$(cd "$source/include/libipq" && find . -name '*.h' | sort)" \
+  "$(cd "$prefix/include" && find . -type f | sort)"
+for page in libipq.3 ipq_create_handle.3; do
+  [ -e "$prefix/share/man/man3/$page" ] || failed "there is no manual page $page"
+done
+same "files that name the place of the build" "" "$(grep -rlF -e "$folder/first" -e "$build" "$prefix" --include='*.pc' \
+  --include='*.cmake' --include='*.h' || [ $? = 1 ])"
+
+warnings=(-Wall -Wextra -Wconversion -Werror)
+read -ra flags < <(pkg-config --cflags --libs libipq)
+read -ra static_flags < <(pkg-config --static --cflags --libs libipq)
+# A system without a static libmnl can still have libipq itself linked in.
+static_flags=("${static_flags[@]/#-lipq/-l:libipq.a}")
+
+for header in libipq.h libipq/libipq.h linux/netfilter_ipv4/ip_queue.h; do
+  { echo "#include <$header>" && cat "$here/consumer.c"; } >program.c
+  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
+    echo "$language with <$header>"
+    read -ra compiler <<<"$language"
+    compiler+=("${warnings[@]}" program.c -x none)
+    "${compiler[@]}" -o shared "${flags[@]}" || failed "$language: shared, the compiler"
+    ./shared || failed "$language: shared, the program"
+    needed shared | grep -qx libipq.so.0 || failed "$language: the program does not need libipq.so.0"
+    "${compiler[@]}" -o static "${static_flags[@]}" || failed "$language: static, the compiler"
+    ./static || failed "$language: static, the program"
+    ! needed static | grep -q libipq || failed "$language: the static program needs the shared library"
+    rm shared static
+  done
+done
+
+echo "the example of the manual"
+"$cc" -o passer "$source/examples/passer.c" "${flags[@]}" || failed "cc passer.c \$(pkg-config --cflags --libs libipq)"
+"$source/examples/demo.sh" ./passer >demo.log 2>&1 && status=0 || status=$?
+[ "$status" = 0 ] || [ "$status" = 77 ] || { cat demo.log && failed "the demo with the installed library"; }
+
+for language in C CXX; do
+  echo "CMake in a project of language $language"
+  "$cmake" -G Ninja -S "$here/cmake_consumer" -B "$language" -DCMAKE_PREFIX_PATH="$prefix" -DLANGUAGE="$language" \
+    -DCONSUMER="$here/consumer.c" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" --no-warn-unused-cli \
+    >cmake.log 2>&1 || { cat cmake.log && failed "find_package(libipq)"; }
+  "$cmake" --build "$language" >cmake.log 2>&1 || { cat cmake.log && failed "the build with CMake"; }
+  "$language/with_libipq" || failed "the program with ipq::libipq"
+  "$language/with_libipq_static" || failed "the program with ipq::libipq_static"
+  needed "$language/with_libipq" | grep -qx libipq.so.0 || failed "with_libipq does not need libipq.so.0"
+  ! needed "$language/with_libipq_static" | grep -q libipq || failed "with_libipq_static needs the shared library"
+done
+
+[ "$status" = 0 ] || { sed -n '/cannot run here/,$p' demo.log | paste -sd ' ' && exit 77; }
+echo "the installation works"

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "child.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+#include <stdexcept>
+#include <system_error>
+
+#include "command.hpp"
+
+namespace kernel_tests {
+namespace {
+
+constexpr char failure_mark = '\1';
+
+// Sequenced packets keep what is said apart, and tell the end of the other side.
+void send_words(int fd, const std::string& words) {
+  if (send(fd, words.data(), words.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(words.size()))
+    throw std::system_error(errno, std::generic_category(), "send between test processes");
+}
+
+bool readable_in_time(int fd) {
+  pollfd wanted{fd, POLLIN, 0};
+  return poll(&wanted, 1, static_cast<int>(std::chrono::milliseconds{patience}.count())) == 1;
+}
+
+}  // namespace
+
+void child::line::say(const std::string& words) const {
+  send_words(fd_, words);
+}
+
+void child::line::wait_for_go() const {
+  char byte;
+  if (!readable_in_time(fd_) || recv(fd_, &byte, 1, 0) != 1) throw std::runtime_error("the test never said go");
+}
+
+child::child(const std::function<void(const line&)>& what) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    throw std::system_error(errno, std::generic_category(), "socketpair");
+  pid_ = fork();
+  if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(pair[0]);
+    int status = 0;
+    try {
+      what(line{pair[1]});
+    } catch (const std::exception& error) {
+      status = 1;
+      const std::string words = failure_mark + std::string{error.what()};
+      send(pair[1], words.data(), words.size(), MSG_NOSIGNAL);
+    }
+    // Not exit(): the parent's objects are not the child's to destroy.
+    _exit(status);
+  }
+  close(pair[1]);
+  fd_ = pair[0];
+}
+
+child::~child() {
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  close(fd_);
+}
+
+std::string child::hear() const {
+  char words[4096];
+  if (!readable_in_time(fd_)) throw std::runtime_error("the child process says nothing");
+  ssize_t size = recv(fd_, words, sizeof words, 0);
+  if (size <= 0) throw std::runtime_error("the child process ended without a word");
+  if (words[0] == failure_mark)
+    throw std::runtime_error("in the child process: " + std::string{words + 1, words + size});
+  return {words, words + size};
+}
+
+void child::go() const {
+  send_words(fd_, "g");
+}
+
+void child::end_by(int signal) {
+  kill(pid_, signal);
+  wait();
+}
+
+int child::wait() {
+  char rest[4096];
+  while (readable_in_time(fd_)) {
+    if (recv(fd_, rest, sizeof rest, 0) > 0) continue;
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return status;
+  }
+  throw std::runtime_error("the child process does not end");
+}
+
+}  // namespace kernel_tests

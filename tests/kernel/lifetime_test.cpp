@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// Who owns the queue and for how long: the next program, children, commands, killed processes, a thousand handles.
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "child.hpp"
+#include "flow.hpp"
+#include "process.hpp"
+
+namespace kernel_tests {
+namespace {
+
+using lifetime = flow_test;
+
+// Reads one packet of a flow and accepts it; what every owner of the queue can do.
+void pass_one(const ipq_handle* h, const flow& packets, std::string_view payload) {
+  packets.send(payload);
+  set_verdict(h, read_packet(h).id());
+  EXPECT_EQ(packets.arrived(), payload);
+}
+
+TEST_F(lifetime, queue_is_free_at_once_for_the_next_handle) {
+  flow4().rule();
+  for (int round = 0; round < 20; ++round) {
+    handle h{ipv4, IPQ_COPY_PACKET};
+    flow4().send("left behind");
+    h.destroy();
+    handle next{ipv4, IPQ_COPY_PACKET};
+    pass_one(next, flow4(), "next");
+  }
+}
+
+TEST_F(lifetime, queue_is_free_at_once_for_the_next_process) {
+  flow4().rule();
+  child next{[&](const child::line& line) {
+    line.wait_for_go();
+    handle h{ipv4, IPQ_COPY_PACKET};
+    flow4().send("to the child");
+    set_verdict(h, read_packet(h).id());
+    line.say("passed");
+  }};
+  handle h{ipv4, IPQ_COPY_PACKET};
+  flow4().send("left behind");
+  h.destroy();
+  next.go();
+  EXPECT_EQ(next.hear(), "passed");
+  EXPECT_EQ(flow4().arrived(), "to the child");
+}
+
+TEST_F(lifetime, killed_process_drops_its_packets_and_frees_the_queue) {
+  flow4().rule();
+  child owner{[&](const child::line& line) {
+    handle h{ipv4, IPQ_COPY_PACKET};
+    line.say("ready");
+    read_packet(h);
+    line.say("one read");
+    line.wait_for_go();
+  }};
+  ASSERT_EQ(owner.hear(), "ready");
+  flow4().send("read");
+  flow4().send("unread");
+  ASSERT_EQ(owner.hear(), "one read");
+  owner.end_by(SIGKILL);
+  handle h{ipv4, IPQ_COPY_PACKET};
+  EXPECT_TRUE(nothing_to_read(h));
+  pass_one(h, flow4(), "after the kill");
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(lifetime, command_started_meanwhile_does_not_keep_the_queue) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_PACKET};
+  handle other{ipv6, IPQ_COPY_PACKET};
+  const int fds[] = {h.fd(), other.fd()};
+  background_command command{split("sleep 60")};
+  // A program in the middle of exec() still has the descriptors for a moment.
+  wait_until("the command to have closed what it inherited", [&] {
+    const auto inherited = open_descriptors(command.pid());
+    return !inherited.contains(fds[0]) && !inherited.contains(fds[1]);
+  });
+  h.destroy();
+  other.destroy();
+  child next{[&](const child::line& line) {
+    handle mine{ipv4, IPQ_COPY_PACKET};
+    flow4().send("free");
+    set_verdict(mine, read_packet(mine).id());
+    line.say("passed");
+  }};
+  EXPECT_EQ(next.hear(), "passed");
+  EXPECT_EQ(flow4().arrived(), "free");
+}
+
+TEST_F(lifetime, child_may_make_its_own_handle_and_hears_ebusy) {
+  for (auto protocol : {ipv4, ipv6}) {
+    const flow& packets = flow_of(protocol).rule();
+    handle h{protocol, IPQ_COPY_PACKET};
+    child other{[&](const child::line& line) {
+      handle mine{protocol, IPQ_COPY_PACKET};
+      line.say(std::to_string(read_error(mine).error()));
+    }};
+    EXPECT_EQ(other.hear(), std::to_string(EBUSY));
+    EXPECT_EQ(WEXITSTATUS(other.wait()), 0);
+    pass_one(h, packets, "still ours");
+  }
+}
+
+TEST_F(lifetime, child_that_ends_leaves_the_queue_to_its_parent) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_PACKET};
+  child other{[](const child::line&) {}};
+  EXPECT_EQ(WEXITSTATUS(other.wait()), 0);
+  pass_one(h, flow4(), "still here");
+}
+
+TEST_F(lifetime, handle_made_before_fork_works_in_the_child) {
+  for (bool mode_before_fork : {true, false}) {
+    const flow& packets = (mode_before_fork ? flow4() : flow6()).rule();
+    const uint32_t protocol = mode_before_fork ? ipv4 : ipv6;
+    handle h{protocol};
+    if (mode_before_fork) {
+      ASSERT_EQ(ipq_set_mode(h, IPQ_COPY_PACKET, 0), sent_mode);
+    }
+    child daemon{[&](const child::line& line) {
+      if (!mode_before_fork) ipq_set_mode(h, IPQ_COPY_PACKET, 0);
+      line.say("ready");
+      set_verdict(h, read_packet(h).id());
+      line.say("passed");
+      line.say(nothing_to_read(h) ? "nothing more" : "something more");
+    }};
+    ASSERT_EQ(daemon.hear(), "ready");
+    packets.send("by the child");
+    EXPECT_EQ(daemon.hear(), "passed");
+    EXPECT_EQ(packets.arrived(), "by the child");
+    EXPECT_EQ(daemon.hear(), "nothing more");
+  }
+}
+
+// daemon(3): the process that made the handles goes, and with it any thread that it had.
+TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon) {
+  flow4().rule();
+  flow6().rule();
+  child parent{[&](const child::line& line) {
+    handle first{ipv4, IPQ_COPY_PACKET}, second{ipv6, IPQ_COPY_PACKET};
+    pid_t daemon = fork();
+    if (daemon < 0) throw std::runtime_error("fork");
+    if (daemon > 0) _exit(0);
+    line.wait_for_go();
+    try {
+      for (ipq_handle* h : {static_cast<ipq_handle*>(first), static_cast<ipq_handle*>(second)}) {
+        line.say("reading");
+        set_verdict(h, read_packet(h).id());
+      }
+      line.say("done");
+    } catch (const std::exception& error) {
+      line.say(error.what());
+    }
+    _exit(0);
+  }};
+  siginfo_t ended;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(parent.pid()), &ended, WEXITED | WNOWAIT), 0);
+  parent.go();
+  ASSERT_EQ(parent.hear(), "reading");
+  flow4().send("four");
+  EXPECT_EQ(flow4().arrived(), "four");
+  ASSERT_EQ(parent.hear(), "reading");
+  flow6().send("six");
+  EXPECT_EQ(flow6().arrived(), "six");
+  EXPECT_EQ(parent.hear(), "done");
+}
+
+TEST_F(lifetime, forked_child_may_destroy_its_copy) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_PACKET};
+  child other{[&](const child::line& line) { line.say(std::to_string(h.destroy())); }};
+  EXPECT_EQ(other.hear(), "0");
+  EXPECT_EQ(WEXITSTATUS(other.wait()), 0);
+  pass_one(h, flow4(), "the parent's own");
+}
+
+TEST_F(lifetime, thousand_handles_leak_nothing) {
+  auto cycle = [](int rounds) {
+    for (int round = 0; round < rounds; ++round) {
+      handle h{round % 2 == 0 ? ipv4 : ipv6, IPQ_COPY_PACKET};
+    }
+  };
+  cycle(20);
+  const auto descriptors = open_descriptors();
+  const auto memory = mallinfo2().uordblks;
+  cycle(1000);
+  EXPECT_EQ(mallinfo2().uordblks, memory);
+  EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+TEST_F(lifetime, pairs_of_handles_leak_nothing) {
+  auto cycle = [](int rounds) {
+    for (int round = 0; round < rounds; ++round) {
+      handle first{ipv4, IPQ_COPY_PACKET}, second{ipv6, IPQ_COPY_META};
+      if (round % 2 == 0) first.destroy();
+    }
+  };
+  cycle(20);
+  const auto descriptors = open_descriptors();
+  const auto memory = mallinfo2().uordblks;
+  const auto tasks = threads();
+  cycle(200);
+  EXPECT_EQ(mallinfo2().uordblks, memory);
+  EXPECT_EQ(open_descriptors(), descriptors);
+  wait_until("the end of every thread that was started", [&] { return threads() == tasks; });
+}
+
+TEST_F(lifetime, packets_leak_nothing) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_PACKET};
+  auto cycle = [&](int rounds) {
+    bytes buffer(large_enough);
+    for (int round = 0; round < rounds; ++round) {
+      flow4().send("x");
+      ASSERT_GT(ipq_read(h, buffer.data(), buffer.size(), 0), 0);
+      const auto id = ipq_get_packet(buffer.data())->packet_id;
+      ASSERT_GT(ipq_set_verdict(h, id, NF_DROP, 0, nullptr), 0);
+      ASSERT_GT(ipq_set_verdict(h, id, NF_DROP, 0, nullptr), 0);
+      ASSERT_GT(ipq_read(h, buffer.data(), buffer.size(), 0), 0);
+    }
+  };
+  cycle(20);
+  const auto descriptors = open_descriptors();
+  const auto memory = mallinfo2().uordblks;
+  cycle(500);
+  EXPECT_EQ(mallinfo2().uordblks, memory);
+  EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+}  // namespace
+}  // namespace kernel_tests

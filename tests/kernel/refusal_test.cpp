@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// What the kernel refuses, and that programs hear the true reason: no right, or a queue that is taken.
+#include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.hpp"
+#include "flow.hpp"
+#include "process.hpp"
+
+namespace kernel_tests {
+namespace {
+
+using refusal = flow_test;
+
+void drop_all_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2]{};
+  if (syscall(SYS_capset, &header, none) != 0) throw std::runtime_error("capset");
+}
+
+std::string error_of(const ipq_handle* h) {
+  return std::to_string(read_error(h).error());
+}
+
+const std::string eperm = std::to_string(EPERM), ebusy = std::to_string(EBUSY);
+
+TEST_F(refusal, without_cap_net_admin_is_eperm_after_create_and_set_mode_succeed) {
+  for (auto protocol : {ipv4, ipv6}) {
+    child program{[&](const child::line& line) {
+      drop_all_capabilities();
+      handle h{protocol};
+      line.say("created");
+      int sent = 0;
+      const int error = errno_after([&] { sent = ipq_set_mode(h, IPQ_COPY_PACKET, 0); });
+      line.say(std::to_string(sent) + " " + std::to_string(error));
+      const message m = read_error(h);
+      line.say(std::to_string(m.data.size()) + " " + std::to_string(m.error()));
+      line.say(nothing_to_read(h) ? "nothing more" : "something more");
+    }};
+    EXPECT_EQ(program.hear(), "created");
+    EXPECT_EQ(program.hear(), "56 " + std::to_string(untouched_errno));
+    EXPECT_EQ(program.hear(), "76 " + eperm);
+    EXPECT_EQ(program.hear(), "nothing more");
+    EXPECT_EQ(program.wait(), 0);
+  }
+}
+
+TEST_F(refusal, without_cap_net_admin_is_eperm_even_where_the_queue_is_taken) {
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  child program{[](const child::line& line) {
+    drop_all_capabilities();
+    handle h{ipv4, IPQ_COPY_PACKET};
+    line.say(error_of(h));
+  }};
+  EXPECT_EQ(program.hear(), eperm);
+}
+
+// Every capability that counts nowhere: the right is the one over the namespace's owner.
+TEST_F(refusal, with_capabilities_of_another_user_namespace_is_eperm) {
+  child program{[](const child::line& line) {
+    // By clone, since unshare is refused to a process with threads, and ThreadSanitizer has one of its own.
+    const long inside = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+    if (inside < 0) throw std::runtime_error("clone(CLONE_NEWUSER)");
+    if (inside > 0) {
+      waitpid(static_cast<pid_t>(inside), nullptr, 0);
+      return;
+    }
+    handle h{ipv4, IPQ_COPY_PACKET};
+    line.say(error_of(h));
+    _exit(0);
+  }};
+  EXPECT_EQ(program.hear(), eperm);
+}
+
+TEST_F(refusal, of_a_verdict_after_the_right_is_dropped_is_eperm) {
+  flow4().rule();
+  child program{[&](const child::line& line) {
+    handle h{ipv4, IPQ_COPY_PACKET};
+    line.say("ready");
+    const message packet = read_packet(h);
+    drop_all_capabilities();
+    int sent = 0;
+    const int error = errno_after([&] { sent = ipq_set_verdict(h, packet.id(), NF_ACCEPT, 0, nullptr); });
+    line.say(std::to_string(sent) + " " + std::to_string(error));
+    const message m = read_error(h);
+    line.say(std::to_string(m.data.size()) + " " + std::to_string(m.error()));
+  }};
+  EXPECT_EQ(program.hear(), "ready");
+  flow4().send("held");
+  EXPECT_EQ(program.hear(), "40 " + std::to_string(untouched_errno));
+  EXPECT_EQ(program.hear(), "60 " + eperm);
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(refusal, of_a_mode_where_another_process_owns_the_queue_is_ebusy) {
+  for (auto protocol : {ipv4, ipv6}) {
+    const flow& packets = flow_of(protocol).rule();
+    handle owner{protocol, IPQ_COPY_PACKET};
+    child program{[&](const child::line& line) {
+      handle h{protocol};
+      int sent = 0;
+      const int error = errno_after([&] { sent = ipq_set_mode(h, IPQ_COPY_META, 0); });
+      line.say(std::to_string(sent) + " " + std::to_string(error));
+      const message m = read_error(h);
+      line.say(std::to_string(m.data.size()) + " " + std::to_string(m.error()));
+      line.say(nothing_to_read(h) ? "nothing more" : "something more");
+      line.wait_for_go();
+    }};
+    EXPECT_EQ(program.hear(), "56 " + std::to_string(untouched_errno));
+    EXPECT_EQ(program.hear(), "76 " + ebusy);
+    EXPECT_EQ(program.hear(), "nothing more");
+    packets.send("the owner's");
+    set_verdict(owner, read_packet(owner).id());
+    EXPECT_EQ(packets.arrived(), "the owner's");
+    EXPECT_TRUE(nothing_to_read(owner));
+    program.go();
+    EXPECT_EQ(program.wait(), 0);
+  }
+}
+
+TEST_F(refusal, of_a_verdict_for_another_process_is_ebusy) {
+  flow4().rule();
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  flow4().send("the owner's");
+  const message packet = read_packet(owner);
+  child thief{[&](const child::line& line) {
+    handle h{ipv4};
+    set_verdict(h, packet.id(), NF_DROP);
+    line.say(error_of(h));
+  }};
+  EXPECT_EQ(thief.hear(), ebusy);
+  set_verdict(owner, packet.id());
+  EXPECT_EQ(flow4().arrived(), "the owner's");
+}
+
+TEST_F(refusal, ends_when_the_owner_goes) {
+  flow4().rule();
+  // Started first: a child of the owner would inherit its descriptors and keep the queue.
+  child program{[&](const child::line& line) {
+    line.wait_for_go();
+    handle h{ipv4, IPQ_COPY_PACKET};
+    line.say(error_of(h));
+    line.wait_for_go();
+    if (ipq_set_mode(h, IPQ_COPY_PACKET, 0) != sent_mode) throw std::runtime_error(last_error(h));
+    line.say("listening");
+    set_verdict(h, read_packet(h).id());
+  }};
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  program.go();
+  EXPECT_EQ(program.hear(), ebusy);
+  owner.destroy();
+  program.go();
+  EXPECT_EQ(program.hear(), "listening");
+  flow4().send("taken over");
+  EXPECT_EQ(flow4().arrived(), "taken over");
+}
+
+TEST_F(refusal, message_of_a_taken_queue_names_the_owner) {
+  // Started first: a child of the owner has the owner's socket too, and is as good an owner.
+  child program{[](const child::line& line) {
+    line.wait_for_go();
+    handle h{ipv4, IPQ_COPY_PACKET};
+    read_error(h);
+    line.say(std::to_string(ipq_handle_errno(h)) + " " + ipq_handle_errstr(h));
+  }};
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  program.go();
+  const std::string words = program.hear();
+  EXPECT_TRUE(words.starts_with(std::to_string(IPQ_ERR_NLRECV) + " ")) << words;
+  if (queue_counters_are_shown()) {
+    EXPECT_NE(words.find("pid " + std::to_string(getpid())), std::string::npos) << words;
+  }
+}
+
+TEST_F(refusal, message_of_a_missing_right_names_the_capability) {
+  child program{[](const child::line& line) {
+    drop_all_capabilities();
+    handle h{ipv4, IPQ_COPY_PACKET};
+    read_error(h);
+    line.say(std::to_string(ipq_handle_errno(h)) + " " + ipq_handle_errstr(h));
+  }};
+  const std::string words = program.hear();
+  EXPECT_TRUE(words.starts_with(std::to_string(IPQ_ERR_NLRECV) + " ")) << words;
+  EXPECT_NE(words.find("CAP_NET_ADMIN"), std::string::npos) << words;
+}
+
+}  // namespace
+}  // namespace kernel_tests

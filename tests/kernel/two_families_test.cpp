@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT
+// An IPv4 and an IPv6 handle in one process, on the one queue that the classic rules of both families lead to; and
+// packets of a family that nobody listens to.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/select.h>
+
+#include <algorithm>
+#include <future>
+#include <memory>
+
+#include "child.hpp"
+#include "flow.hpp"
+#include "packet_bytes.hpp"
+#include "process.hpp"
+
+namespace kernel_tests {
+namespace {
+
+class two_families : public flow_test {
+ protected:
+  void SetUp() override {
+    flow_test::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    flow4().rule();
+    flow6().rule();
+  }
+};
+using foreign_family = two_families;
+
+// Passes a datagram of the family whose handle it is.
+void pass(const ipq_handle* h, const flow& packets, std::string_view payload) {
+  packets.send(payload);
+  const message m = read_packet(h);
+  EXPECT_EQ(udp_payload(m.payload()), payload);
+  set_verdict(h, m.id());
+  EXPECT_EQ(packets.arrived(), payload);
+}
+
+TEST_F(two_families, each_handle_reads_its_own) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  EXPECT_NE(four.fd(), six.fd());
+  for (int round = 0; round < 10; ++round) {
+    pass(four, flow4(), "four");
+    pass(six, flow6(), "six");
+  }
+  EXPECT_TRUE(nothing_to_read(four));
+  EXPECT_TRUE(nothing_to_read(six));
+}
+
+TEST_F(two_families, works_whatever_the_order_of_calls) {
+  handle six{ipv6};
+  handle four{ipv4};
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+  pass(four, flow4(), "before the other has a mode");
+  ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_PACKET, 0), sent_mode);
+  pass(six, flow6(), "six");
+  pass(four, flow4(), "four");
+  EXPECT_FALSE(readable(four.fd()));
+  EXPECT_FALSE(readable(six.fd()));
+}
+
+TEST_F(two_families, select_on_both_descriptors_tells_the_truth) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  constexpr int each = 15;
+  for (int number = 0; number < each; ++number) {
+    flow4().send(std::to_string(number));
+    flow6().send(std::to_string(number));
+  }
+  int read4 = 0, read6 = 0;
+  bytes buffer(2048);
+  // A program's loop: select(), then a blocking read of what is readable.
+  while (read4 + read6 < 2 * each) {
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(four.fd(), &set);
+    FD_SET(six.fd(), &set);
+    timeval limit{10, 0};
+    ASSERT_GT(select(std::max(four.fd(), six.fd()) + 1, &set, nullptr, nullptr, &limit), 0);
+    for (auto [h, packets, count] : {std::tuple{&four, &flow4(), &read4}, {&six, &flow6(), &read6}}) {
+      if (!FD_ISSET(h->fd(), &set)) continue;
+      ASSERT_GT(ipq_read(*h, buffer.data(), buffer.size(), 0), 0) << last_error(*h);
+      ASSERT_EQ(ipq_message_type(buffer.data()), IPQM_PACKET);
+      set_verdict(*h, ipq_get_packet(buffer.data())->packet_id);
+      EXPECT_EQ(packets->arrived(), std::to_string((*count)++));
+    }
+  }
+  EXPECT_EQ(read4, each);
+  EXPECT_EQ(read6, each);
+  EXPECT_FALSE(readable(four.fd()));
+  EXPECT_FALSE(readable(six.fd()));
+}
+
+TEST_F(two_families, packet_of_one_leaves_the_other_unreadable) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  flow6().send("six");
+  ASSERT_TRUE(readable(six.fd(), 10'000));
+  EXPECT_FALSE(readable(four.fd()));
+  bytes buffer(2048);
+  EXPECT_EQ(ipq_read(four, buffer.data(), buffer.size(), 1), 0);
+  EXPECT_TRUE(readable(six.fd()));
+  set_verdict(six, read_packet(six).id());
+  EXPECT_FALSE(readable(six.fd()));
+  EXPECT_EQ(flow6().arrived(), "six");
+}
+
+TEST_F(two_families, blocked_readers_wait_for_their_own) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  auto read = [](const ipq_handle* h) {
+    return std::async(std::launch::async, [h] {
+      bytes buffer(large_enough);
+      if (ipq_read(h, buffer.data(), buffer.size(), 0) <= 0) throw std::runtime_error(last_error(h));
+      set_verdict(h, ipq_get_packet(buffer.data())->packet_id);
+      return ipq_get_packet(buffer.data())->hw_protocol;
+    });
+  };
+  auto first = read(four), second = read(six);
+  flow6().send("six");
+  EXPECT_EQ(second.get(), htons(0x86dd));
+  EXPECT_EQ(first.wait_for(std::chrono::milliseconds{20}), std::future_status::timeout);
+  flow4().send("four");
+  EXPECT_EQ(first.get(), htons(0x0800));
+  EXPECT_EQ(flow4().arrived(), "four");
+  EXPECT_EQ(flow6().arrived(), "six");
+}
+
+TEST_F(two_families, refusal_goes_to_the_handle_that_asked) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  set_verdict(six, 4444);
+  ASSERT_TRUE(readable(six.fd(), 10'000));
+  EXPECT_FALSE(readable(four.fd()));
+  EXPECT_EQ(read_error(six).error(), ENOENT);
+  ASSERT_EQ(ipq_set_mode(four, 9, 0), sent_mode);
+  EXPECT_EQ(read_error(four).error(), EINVAL);
+  EXPECT_FALSE(readable(six.fd()));
+  set_verdict(four, 5555, 6);
+  EXPECT_EQ(read_error(four).error(), EINVAL);
+  EXPECT_TRUE(nothing_to_read(six));
+}
+
+TEST_F(two_families, each_has_a_mode_of_its_own) {
+  handle four{ipv4, IPQ_COPY_PACKET, 40}, six{ipv6, IPQ_COPY_META};
+  auto copied = [](const ipq_handle* h, const flow& packets) {
+    packets.send(std::string(300, 'm'));
+    const message m = read_packet(h);
+    set_verdict(h, m.id());
+    EXPECT_EQ(packets.arrived(), std::string(300, 'm'));
+    return m.packet().data_len;
+  };
+  EXPECT_EQ(copied(four, flow4()), 40u);
+  EXPECT_EQ(copied(six, flow6()), 0u);
+  ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_PACKET, 0), sent_mode);
+  EXPECT_EQ(copied(four, flow4()), 40u);
+  EXPECT_EQ(copied(six, flow6()), 348u);
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 200), sent_mode);
+  ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_PACKET, 50), sent_mode);
+  EXPECT_EQ(copied(four, flow4()), 200u);
+  EXPECT_EQ(copied(six, flow6()), 50u);
+}
+
+TEST_F(two_families, partial_copy_of_one_still_cuts_when_returned) {
+  handle four{ipv4, IPQ_COPY_PACKET, 100}, six{ipv6, IPQ_COPY_PACKET};
+  flow4().send(std::string(500, 'p'));
+  const message m = read_packet(four);
+  ASSERT_EQ(m.packet().data_len, 100u);
+  const device_tap tap{far_ns(), "far0"};
+  set_verdict(four, m.id(), NF_ACCEPT, m.payload());
+  EXPECT_EQ(tap.next(), m.payload());
+}
+
+TEST_F(two_families, mode_none_of_one_drops_its_own_only) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_NONE, 0), sent_mode);
+  flow4().send("dropped");
+  pass(six, flow6(), "six");
+  EXPECT_FALSE(readable(four.fd()));
+  EXPECT_TRUE(nothing_to_read(four));
+  EXPECT_TRUE(flow4().nothing_arrived());
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+  pass(four, flow4(), "four");
+}
+
+TEST_F(two_families, second_handle_changes_nothing_for_the_first) {
+  handle four{ipv4, IPQ_COPY_PACKET};
+  const int fd = four.fd();
+  flow4().send("before");
+  auto six = std::make_unique<handle>(ipv6, static_cast<uint8_t>(IPQ_COPY_PACKET));
+  EXPECT_EQ(four.fd(), fd);
+  flow4().send("between");
+  flow6().send("left behind");
+  ASSERT_TRUE(readable(fd, 10'000));
+  six.reset();
+  EXPECT_EQ(four.fd(), fd);
+  flow4().send("after");
+  for (const char* expected : {"before", "between", "after"}) {
+    ASSERT_TRUE(readable(fd, 10'000));
+    const message m = read_packet(four);
+    EXPECT_EQ(udp_payload(m.payload()), expected);
+    set_verdict(four, m.id());
+    EXPECT_EQ(flow4().arrived(), expected);
+  }
+  EXPECT_FALSE(readable(fd));
+  EXPECT_TRUE(flow6().nothing_arrived());
+}
+
+TEST_F(two_families, reader_blocked_before_the_second_handle_goes_on) {
+  handle four{ipv4, IPQ_COPY_PACKET};
+  std::promise<pid_t> thread;
+  auto read = std::async(std::launch::async, [&] {
+    thread.set_value(gettid());
+    bytes buffer(large_enough);
+    if (ipq_read(four, buffer.data(), buffer.size(), 0) <= 0) throw std::runtime_error(last_error(four));
+    return std::string{udp_payload(message{buffer}.payload())};
+  });
+  wait_until_asleep(thread.get_future().get());
+  handle six{ipv6, IPQ_COPY_PACKET};
+  pass(six, flow6(), "six");
+  flow4().send("four");
+  EXPECT_EQ(read.get(), "four");
+}
+
+TEST_F(two_families, destroying_one_drops_its_packets_and_keeps_the_other) {
+  for (bool first_goes : {true, false}) {
+    handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+    handle &gone = first_goes ? four : six, &stays = first_goes ? six : four;
+    const flow &dropped = first_goes ? flow4() : flow6(), &kept = first_goes ? flow6() : flow4();
+    dropped.send("read");
+    read_packet(gone);
+    dropped.send("unread");
+    kept.send("kept");
+    EXPECT_EQ(gone.destroy(), 0);
+    const message m = read_packet(stays);
+    set_verdict(stays, m.id());
+    EXPECT_EQ(kept.arrived(), "kept");
+    dropped.send("nobody listens");
+    pass(stays, kept, "and on");
+    EXPECT_TRUE(nothing_to_read(stays));
+    wait_until("every packet to be dropped", [&] { return waiting_packets(stays, 0) == 0; });
+    EXPECT_TRUE(dropped.nothing_arrived());
+  }
+}
+
+TEST_F(two_families, receive_buffer_may_be_set_on_either_descriptor) {
+  handle four{ipv4}, six{ipv6};
+  for (int fd : {four.fd(), six.fd()}) {
+    const int wanted = 100'000;
+    EXPECT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &wanted, sizeof wanted), 0);
+  }
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+  ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_PACKET, 0), sent_mode);
+  for (int fd : {four.fd(), six.fd()}) {
+    int size = 0;
+    socklen_t length = sizeof size;
+    EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &length), 0);
+    EXPECT_EQ(size, 200'000);
+  }
+  pass(four, flow4(), "four");
+  pass(six, flow6(), "six");
+}
+
+TEST_F(two_families, thousand_packets_wait_for_each) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  flow4().send_numbered(500, 10);
+  flow6().send_numbered(500, 10);
+  for (const handle* h : {&six, &four}) {
+    for (size_t number = 0; number < 500; ++number) {
+      const message m = read_packet(*h);
+      ASSERT_EQ(std::stoul(udp_payload(m.payload())), number);
+      set_verdict(*h, m.id(), NF_DROP);
+    }
+    EXPECT_TRUE(nothing_to_read(*h));
+  }
+}
+
+// A signal must find the program's threads, not one that the library runs.
+TEST_F(two_families, threads_of_the_library_block_every_signal) {
+  const auto before = threads();
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  pass(four, flow4(), "four");
+  pass(six, flow6(), "six");
+  const uint64_t catchable = 0x7fffffff & ~(1u << (SIGKILL - 1)) & ~(1u << (SIGSTOP - 1));
+  for (pid_t thread : threads()) {
+    if (std::find(before.begin(), before.end(), thread) != before.end()) continue;
+    EXPECT_EQ(blocked_signals(thread) & catchable, catchable);
+  }
+}
+
+TEST_F(two_families, queue_numbers_may_differ) {
+  must_run("ip6tables-legacy -w -F");
+  flow6().rule("-A OUTPUT", "NFQUEUE --queue-num 9");
+  handle four{ipv4}, six{ipv6};
+  ASSERT_EQ(ipq_set_queue(six, 9), 0);
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+  ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_META, 0), sent_mode);
+  pass(four, flow4(), "four");
+  flow6().send("six");
+  const message m = read_packet(six);
+  EXPECT_EQ(m.data.size(), 112u);
+  set_verdict(six, m.id());
+  EXPECT_EQ(flow6().arrived(), "six");
+  EXPECT_FALSE(readable(four.fd()));
+}
+
+TEST_F(foreign_family, packet_is_dropped_counted_and_skipped) {
+  for (auto protocol : {ipv4, ipv6}) {
+    const flow &own = flow_of(protocol), &foreign = flow_of(protocol == ipv4 ? ipv6 : ipv4);
+    handle h{protocol, IPQ_COPY_PACKET};
+    foreign.send("foreign");
+    own.send("own");
+    // A blocking read goes past the foreign packet.
+    bytes buffer(large_enough);
+    ASSERT_GT(ipq_read(h, buffer.data(), buffer.size(), 0), 0);
+    EXPECT_EQ(udp_payload(message{buffer}.payload()), "own");
+    EXPECT_EQ(stats_of(h).wrong_family, 1u);
+    EXPECT_EQ(stats_of(h).received, 1u);
+    EXPECT_TRUE(foreign.nothing_arrived());
+    set_verdict(h, ipq_get_packet(buffer.data())->packet_id);
+    EXPECT_EQ(own.arrived(), "own");
+  }
+}
+
+TEST_F(foreign_family, packet_is_no_reason_to_return_early) {
+  handle h{ipv4, IPQ_COPY_PACKET};
+  for (int timeout : {-1, 1, 20'000}) {
+    flow6().send("foreign");
+    bytes buffer(2048, 0xa5);
+    ssize_t length = -1;
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(errno_after([&] { length = ipq_read(h, buffer.data(), buffer.size(), timeout); }), untouched_errno);
+    EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::microseconds{timeout});
+    EXPECT_EQ(length, 0);
+    EXPECT_STREQ(ipq_errstr(), "Timeout");
+    EXPECT_EQ(buffer, bytes(2048, 0xa5));
+    EXPECT_FALSE(readable(h.fd()));
+  }
+  EXPECT_EQ(stats_of(h).wrong_family, 3u);
+  EXPECT_EQ(waiting_packets(h, 0), 0u);
+  EXPECT_TRUE(flow6().nothing_arrived());
+}
+
+TEST_F(foreign_family, blocked_reader_sleeps_on) {
+  handle h{ipv6, IPQ_COPY_PACKET};
+  auto read = std::async(std::launch::async, [&] { return udp_payload(read_packet(h).payload()); });
+  for (int number = 0; number < 5; ++number) {
+    flow4().send("foreign");
+    EXPECT_EQ(read.wait_for(std::chrono::milliseconds{5}), std::future_status::timeout);
+  }
+  flow6().send("own");
+  EXPECT_EQ(read.get(), "own");
+  EXPECT_EQ(stats_of(h).wrong_family, 5u);
+}
+
+TEST_F(foreign_family, handle_that_never_set_a_mode_does_not_listen) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6};
+  flow6().send("nobody listens");
+  pass(four, flow4(), "four");
+  EXPECT_TRUE(nothing_to_read(four));
+  EXPECT_TRUE(nothing_to_read(six));
+  EXPECT_FALSE(readable(six.fd()));
+  EXPECT_TRUE(flow6().nothing_arrived());
+}
+
+TEST_F(foreign_family, program_of_the_other_family_hears_ebusy) {
+  handle four{ipv4, IPQ_COPY_PACKET};
+  child other{[&](const child::line& line) {
+    handle six{ipv6, IPQ_COPY_PACKET};
+    line.say(std::to_string(read_error(six).error()));
+    six.destroy();
+    // The way out: another queue number.
+    setenv("LIBIPQ_QUEUE_IPV6", "3", 1);
+    handle moved{ipv6, IPQ_COPY_PACKET};
+    line.say("moved");
+    set_verdict(moved, read_packet(moved).id());
+  }};
+  EXPECT_EQ(other.hear(), std::to_string(EBUSY));
+  must_run("ip6tables-legacy -w -F");
+  flow6().rule("-A OUTPUT", "NFQUEUE --queue-num 3");
+  EXPECT_EQ(other.hear(), "moved");
+  flow6().send("six");
+  EXPECT_EQ(flow6().arrived(), "six");
+  EXPECT_EQ(other.wait(), 0);
+  pass(four, flow4(), "four");
+}
+
+}  // namespace
+}  // namespace kernel_tests
