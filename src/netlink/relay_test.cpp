@@ -161,6 +161,8 @@ TEST_F(relay_test, delivered_datagrams_that_do_not_fit_come_later) {
   const unit_tests::without_net_admin ordinary;
   first = std::move(*running->open_reader(0));
   start();
+  send("A awake");
+  EXPECT_EQ(received(first), "A awake");  // and now it waits for work
   for (int i = 0; i < many; ++i) {
     std::string text = large_datagram(i);
     running->deliver(std::as_writable_bytes(std::span(text)));

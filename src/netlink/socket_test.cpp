@@ -287,21 +287,28 @@ TEST(socket, sending_to_nobody_is_no_signal) {
 }
 
 TEST(socket, signals_do_not_end_sending) {
-  const auto [one, other] = pair();
-  const handled_signal handled(0);
-  std::thread reader;
-  {
-    const signaller signals;
-    reader = std::thread([&, from = &other] {
-      std::this_thread::sleep_for(30ms);
-      std::byte buffer[1000];
-      for (int i = 0; i < 1000; ++i) EXPECT_TRUE(from->receive(buffer, waiting::until_something_comes));
-    });
-    const std::vector<std::byte> datagram(1000);
-    for (int i = 0; i < 1000; ++i) ASSERT_TRUE(one.send(datagram)) << i;  // more than fits: it waits among signals
+  for (const bool in_parts : {false, true}) {
+    auto [one, other] = pair();
+    const handled_signal handled(0);
+    std::thread reader;
+    std::vector<std::byte> datagram(1000);
+    const iovec whole{datagram.data(), datagram.size()};
+    int sent = 0;
+    {
+      const signaller signals;
+      reader = std::thread([from = &other] {
+        std::this_thread::sleep_for(30ms);
+        std::byte buffer[1000];
+        for (int i = 0; i < 1000; ++i) EXPECT_TRUE(from->receive(buffer, waiting::until_something_comes));
+      });
+      // More than fits: it waits among signals.
+      while (sent < 1000 && (in_parts ? one.send(std::span(&whole, 1)) : one.send(datagram))) ++sent;
+    }
+    one = socket();  // lets the reader end in any case
+    reader.join();
+    EXPECT_EQ(sent, 1000);
+    EXPECT_GT(handled_signal::count(), 0);
   }
-  reader.join();
-  EXPECT_GT(handled_signal::count(), 0);
 }
 
 // A receive that waits held a lock that send wanted.
