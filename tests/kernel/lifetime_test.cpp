@@ -206,7 +206,8 @@ TEST_F(lifetime, pairs_of_handles_leak_nothing) {
   const auto memory = mallinfo2().uordblks;
   const auto tasks = threads();
   cycle(200);
-  EXPECT_EQ(mallinfo2().uordblks, memory);
+  // The C library keeps memory for a thread or two; what 200 rounds leak, of 32 bytes at the least, is more than that.
+  EXPECT_LT(mallinfo2().uordblks, memory + 200 * 32 / 2);
   EXPECT_EQ(open_descriptors(), descriptors);
   wait_until("the end of every thread that was started", [&] { return threads() == tasks; });
 }

@@ -232,8 +232,10 @@ TEST_F(two_families, destroying_one_drops_its_packets_and_keeps_the_other) {
     const message m = read_packet(stays);
     set_verdict(stays, m.id());
     EXPECT_EQ(kept.arrived(), "kept");
+    const uint64_t counted_before = stats_of(stays).wrong_family;
     dropped.send("nobody listens");
     pass(stays, kept, "and on");
+    EXPECT_EQ(stats_of(stays).wrong_family, counted_before + 1);
     EXPECT_TRUE(nothing_to_read(stays));
     wait_until("every packet to be dropped", [&] { return waiting_packets(stays, 0) == 0; });
     EXPECT_TRUE(dropped.nothing_arrived());
