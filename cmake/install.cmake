@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-# What `cmake --install` puts in place for programs: both libraries, the headers, the pkg-config file and the
+# What `cmake --install` puts in place for programs: the libraries, the headers, the pkg-config files and the
 # CMake package. The manual pages are installed by docs.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libipq)
 
-install(TARGETS ipq_shared ipq_static EXPORT libipq
+install(TARGETS ipq_shared ipq_static ipq_cpp EXPORT libipq
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/libipq/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY include/ipq/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ipq FILES_MATCHING PATTERN "*.hpp")
 
 # Relative to the file itself, so that an installation can be moved as a whole.
 if(IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} OR IS_ABSOLUTE ${CMAKE_INSTALL_INCLUDEDIR})
@@ -20,8 +21,10 @@ else()
   set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
   set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-configure_file(cmake/libipq.pc.in libipq.pc @ONLY)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/libipq.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+foreach(name libipq libipq++)
+  configure_file(cmake/${name}.pc.in ${name}.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
 
 configure_package_config_file(cmake/libipq-config.cmake.in libipq-config.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(libipq-config-version.cmake COMPATIBILITY SameMinorVersion)

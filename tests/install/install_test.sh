@@ -43,13 +43,31 @@ same "dependencies beyond libc, libstdc++ and libmnl" "" \
   "$(needed "$library" | grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|libmnl|ld-linux.*)\.so\.[0-9]+$' || [ $? = 1 ])"
 
 echo "the files"
-same "installed headers" "$(cd "$source/include/libipq" && find . -name '*.h' | sort)" \
+same "installed headers" \
+  "$({ cd "$source/include/libipq" && find . -name '*.h' && cd .. && find ./ipq -name '*.hpp'; } | sort)" \
   "$(cd "$prefix/include" && find . -type f | sort)"
 for page in libipq.3 ipq_create_handle.3; do
   [ -e "$prefix/share/man/man3/$page" ] || failed "there is no manual page $page"
 done
 same "files that name the place of the build" "" "$(grep -rlF -e "$folder/first" -e "$build" "$prefix" --include='*.pc' \
   --include='*.cmake' --include='*.h' || [ $? = 1 ])"
+
+echo "the C++ library"
+read -ra cpp_flags < <(pkg-config --cflags --libs libipq++)
+for header in "$source"/include/ipq/*.hpp; do
+  echo "#include <ipq/$(basename "$header")>"
+  echo "#include <ipq/$(basename "$header")> // twice"
+done >program.cpp
+for header in "$source"/include/ipq/*.hpp; do
+  echo "#include <ipq/$(basename "$header")>" >alone.cpp
+  "$cxx" -std=c++23 -Wall -Wextra -Werror -fsyntax-only alone.cpp "${cpp_flags[0]}" ||
+    failed "$header does not stand alone"
+done
+cat "$here/consumer.cpp" >>program.cpp
+"$cxx" -std=c++23 -Wall -Wextra -Wconversion -Werror -o program program.cpp "${cpp_flags[@]}" ||
+  failed "c++ program.cpp \$(pkg-config --cflags --libs libipq++)"
+./program || failed "the program with libipq++"
+! needed program | grep -q libipq || failed "the program with libipq++ needs a shared libipq"
 
 warnings=(-Wall -Wextra -Wconversion -Werror)
 read -ra flags < <(pkg-config --cflags --libs libipq)
@@ -86,6 +104,7 @@ for language in C CXX; do
   "$cmake" --build "$language" >cmake.log 2>&1 || { cat cmake.log && failed "the build with CMake"; }
   "$language/with_libipq" || failed "the program with ipq::libipq"
   "$language/with_libipq_static" || failed "the program with ipq::libipq_static"
+  [ "$language" = C ] || "$language/with_libipq++" || failed "the program with ipq::libipq++"
   needed "$language/with_libipq" | grep -qx libipq.so.0 || failed "with_libipq does not need libipq.so.0"
   ! needed "$language/with_libipq_static" | grep -q libipq || failed "with_libipq_static needs the shared library"
 done

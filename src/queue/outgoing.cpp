@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "queue/outgoing.hpp"
+
+#include <cstring>
+#include <optional>
+#include <span>
+
+#include "wire/bytes.hpp"
+#include "wire/constants.hpp"
+#include "wire/verdict.hpp"
+
+namespace ipq::queues {
+namespace {
+
+constexpr std::byte padding[4] = {};
+
+iovec part(std::span<const std::byte> bytes) noexcept {
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count) noexcept {
+  wire::verdict message{.queue = queue_,
+                        .id = id,
+                        .value = answer.value(),
+                        .batch = count > 1,
+                        .sequence = id,
+                        .port_id = verdict_cookie{answer.what(), count}.encoded(),
+                        .mark = answer.mark(),
+                        .priority = answer.priority()};
+  // CTA_MARK (nfnetlink_conntrack.h): be32.
+  constexpr std::uint16_t conntrack_mark = 8;
+  std::byte connection[8];
+  if (answer.connmark()) {
+    wire::store(connection, std::uint16_t{8});
+    wire::store(connection + 2, conntrack_mark);
+    wire::store_be(connection + 4, *answer.connmark());
+    message.conntrack = connection;
+  }
+  const auto payload = answer.payload();
+  if (!payload.empty()) message.payload_length = payload.size();
+  used_ += wire::encode_verdict(message, std::span(encoded_).subspan(used_));
+  ++verdicts_;
+  if (payload.empty()) return;
+  replaced_ += payload.size();
+  parts_[part_count_++] = part(std::span(encoded_).subspan(began_, used_ - began_));
+  parts_[part_count_++] = part(payload);
+  if (const auto odd = wire::align(payload.size()) - payload.size(); odd != 0) {
+    parts_[part_count_++] = part(std::span(padding).first(odd));
+  }
+  began_ = used_;
+}
+
+result<void> outgoing::send(const netlink::socket& to) {
+  if (verdicts_ == 0) return {};
+  if (part_count_ == 0) {
+    if (const auto sent = to.send(std::span<const std::byte>(encoded_).first(used_)); !sent) return sent;
+  } else {
+    const bool tail = used_ != began_;
+    if (tail) parts_[part_count_] = part(std::span(encoded_).subspan(began_, used_ - began_));
+    if (const auto sent = to.send(std::span<const iovec>(parts_).first(part_count_ + (tail ? 1 : 0))); !sent) {
+      return sent;
+    }
+  }
+  clear();
+  return {};
+}
+
+void outgoing::clear() noexcept {
+  verdicts_ = used_ = began_ = replaced_ = part_count_ = 0;
+}
+
+}  // namespace ipq::queues

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Verdicts on their way: encoded one behind the other into one datagram, replacements gathered from where they lie.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "ipq/error.hpp"
+#include "ipq/verdict.hpp"
+#include "netlink/socket.hpp"
+
+namespace ipq::queues {
+
+/// What a verdict's message carries besides its id, and the kernel returns with a refusal: nothing is remembered here.
+struct verdict_cookie {
+  verdict::action what;
+  std::uint32_t count;  ///< verdicts in the message, below 2^24
+
+  [[nodiscard]] constexpr std::uint32_t encoded() const noexcept {
+    return count << 8 | static_cast<std::uint32_t>(what);
+  }
+  [[nodiscard]] static constexpr verdict_cookie decode(std::uint32_t value) noexcept {
+    return {static_cast<verdict::action>(value & 0xff), value >> 8};
+  }
+};
+
+class outgoing {
+ public:
+  /// More verdicts in a datagram save nothing, and the kernel handles them without a pause.
+  static constexpr std::size_t max_verdicts = 64;
+  /// Replacement bytes in a datagram: what every send buffer holds.
+  static constexpr std::size_t max_replacement = 128 * 1024;
+
+  explicit outgoing(std::uint16_t queue) noexcept : queue_(queue) {}
+
+  [[nodiscard]] bool empty() const noexcept { return verdicts_ == 0; }
+  /// Whether this one still goes into the datagram.
+  [[nodiscard]] bool has_room_for(const verdict& answer) const noexcept {
+    return verdicts_ < max_verdicts && replaced_ + answer.payload().size() <= max_replacement;
+  }
+  /// Room is there. With a count above 1 it is a batch verdict for every waiting packet up to `id`, which then has
+  /// neither payload nor connection mark.
+  void add(std::uint32_t id, const verdict& answer, std::uint32_t count) noexcept;
+
+  /// Sends what was added. After an error it is still there.
+  result<void> send(const netlink::socket& to);
+  void clear() noexcept;
+
+ private:
+  std::uint16_t queue_;
+  std::size_t verdicts_ = 0;
+  std::size_t used_ = 0;      ///< bytes of encoded_
+  std::size_t began_ = 0;     ///< where in encoded_ the part begins that is not in parts_ yet
+  std::size_t replaced_ = 0;  ///< bytes of replacements
+  std::size_t part_count_ = 0;
+  // A verdict takes 84 bytes at most, and with a replacement three parts.
+  alignas(8) std::array<std::byte, max_verdicts * 88> encoded_;
+  std::array<iovec, max_verdicts * 3 + 1> parts_;
+};
+
+}  // namespace ipq::queues

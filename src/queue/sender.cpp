@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include "queue/sender.hpp"
+
+#include <cerrno>
+
+namespace ipq::queues {
+namespace {
+
+/// A batch verdict carries nothing else (nfnetlink_queue.c, nfqnl_recv_verdict_batch).
+bool fits_batch(const verdict& given) noexcept {
+  return given.payload().empty() && !given.connmark();
+}
+
+bool alike(const verdict& a, const verdict& b) noexcept {
+  return a.value() == b.value() && a.mark() == b.mark() && a.priority() == b.priority() && fits_batch(b);
+}
+
+}  // namespace
+
+sender::sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered)
+    : to_(&to), unanswered_(unanswered), out_(queue), now_(queue) {
+  decided_by_holders_.reserve(outgoing::max_verdicts);
+}
+
+std::uint64_t& sender::counter_of(verdict::action what) noexcept {
+  switch (what) {
+    case verdict::action::accept:
+      return counted_.accepted;
+    case verdict::action::queue:
+      return counted_.requeued;
+    case verdict::action::repeat:
+      return counted_.repeated;
+    case verdict::action::stop:
+      return counted_.stopped;
+    case verdict::action::drop:
+      break;
+  }
+  return counted_.dropped;
+}
+
+result<void> sender::add(std::uint32_t id, const verdict& given, std::uint32_t count) {
+  if (!out_.has_room_for(given)) {
+    if (const auto sent = out_.send(*to_); !sent) return sent;
+  }
+  out_.add(id, given, count);
+  counter_of(given.what()) += count;
+  return {};
+}
+
+result<void> sender::add_held() {
+  std::size_t added = 0;
+  result<void> outcome;
+  for (; added < decided_by_holders_.size() && outcome; ++added) {
+    const auto& [id, given] = decided_by_holders_[added];
+    outcome = add(id, given, 1);
+    if (!outcome) break;
+    --held_;
+  }
+  decided_by_holders_.erase(decided_by_holders_.begin(),
+                            decided_by_holders_.begin() + static_cast<std::ptrdiff_t>(added));
+  return outcome;
+}
+
+result<void> sender::flush(std::vector<answer>& batch) {
+  const std::lock_guard locked(mutex_);
+  if (const auto added = add_held(); !added) return added;
+  // A batch verdict hits every waiting packet up to its id, so it takes that all of these are decided: earlier batches'
+  // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
+  // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet).
+  bool all_decided = held_ == 0;
+  for (std::size_t i = 0; i < batch.size();) {
+    answer& first = batch[i];
+    if (first.how != answer::state::decided) {
+      all_decided = all_decided && first.how == answer::state::sent;
+      ++i;
+      continue;
+    }
+    std::size_t end = i + 1;
+    if (all_decided && fits_batch(first.given)) {
+      while (end < batch.size() && batch[end].how == answer::state::decided && alike(first.given, batch[end].given)) {
+        ++end;
+      }
+    }
+    if (const auto added = add(batch[end - 1].id, first.given, static_cast<std::uint32_t>(end - i)); !added) {
+      return added;
+    }
+    for (; i < end; ++i) batch[i].how = answer::state::sent;
+  }
+  return out_.send(*to_);
+}
+
+result<void> sender::send_now(std::uint32_t id, const verdict& given) {
+  const std::lock_guard locked(mutex_);
+  now_.add(id, given, 1);
+  const auto sent = now_.send(*to_);
+  now_.clear();
+  if (sent) ++counter_of(given.what());
+  return sent;
+}
+
+void sender::hold() {
+  const std::lock_guard locked(mutex_);
+  // Room is made here, so that giving a packet up can't fail.
+  if (decided_by_holders_.capacity() < held_ + 1) decided_by_holders_.reserve(2 * (held_ + 1));
+  ++held_;
+}
+
+result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
+  const std::lock_guard locked(mutex_);
+  if (to_ == nullptr) return failed("set verdict", ENODEV);
+  if (!given.payload().empty()) {
+    // The bytes are the caller's only until we return.
+    now_.add(id, given, 1);
+    const auto sent = now_.send(*to_);
+    now_.clear();
+    if (!sent) return sent;
+    ++counter_of(given.what());
+    --held_;
+    return {};
+  }
+  decided_by_holders_.emplace_back(id, given);
+  if (!reader_waits_ && decided_by_holders_.size() < outgoing::max_verdicts) return {};
+  if (const auto added = add_held(); !added) return added;
+  return out_.send(*to_);
+}
+
+void sender::give_up_held(std::uint32_t id) noexcept {
+  const std::lock_guard locked(mutex_);
+  if (to_ == nullptr) return;
+  ++counted_.unanswered;
+  decided_by_holders_.emplace_back(id, unanswered_);
+  if (!reader_waits_ && decided_by_holders_.size() < outgoing::max_verdicts) return;
+  // What can't be sent now stays for the reader's next flush, which reports the error.
+  if (add_held()) static_cast<void>(out_.send(*to_));
+}
+
+result<void> sender::set_reader_waits(bool waits) {
+  const std::lock_guard locked(mutex_);
+  reader_waits_ = waits;
+  if (!waits) return {};
+  if (const auto added = add_held(); !added) return added;
+  return out_.send(*to_);
+}
+
+void sender::count_refused(const verdict_cookie& cookie, bool gone) noexcept {
+  const std::lock_guard locked(mutex_);
+  counter_of(cookie.what) -= cookie.count;
+  (gone ? counted_.gone : refused_) += cookie.count;
+}
+
+void sender::count_unanswered() noexcept {
+  const std::lock_guard locked(mutex_);
+  ++counted_.unanswered;
+}
+
+queue_stats sender::stats(std::uint64_t received) const {
+  const std::lock_guard locked(mutex_);
+  queue_stats now = counted_;
+  now.received = received;
+  now.undecided =
+      received - (now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone + refused_);
+  return now;
+}
+
+void sender::close() noexcept {
+  const std::lock_guard locked(mutex_);
+  to_ = nullptr;
+}
+
+}  // namespace ipq::queues

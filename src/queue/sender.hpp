@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// The way out of a queue: what the reader and, on other threads, holders of packets decided goes through here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "ipq/error.hpp"
+#include "ipq/queue.hpp"
+#include "ipq/verdict.hpp"
+#include "netlink/socket.hpp"
+#include "queue/outgoing.hpp"
+
+namespace ipq::queues {
+
+/// A packet of the batch that the reader has, and how far it is.
+struct answer {
+  enum class state : std::uint8_t { undecided, decided, held, sent };
+  state how = state::undecided;
+  std::uint32_t id = 0;
+  verdict given = verdict::drop();
+};
+
+class sender {
+ public:
+  /// `to` lives until close().
+  sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered);
+
+  /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
+  /// order of arrival. Errors: those of sending; all of it stays for the next call.
+  result<void> flush(std::vector<answer>& batch);
+
+  /// Sends one verdict at once; what was collected has to be flushed before. Nothing is kept after an error.
+  result<void> send_now(std::uint32_t id, const verdict& given);
+
+  void hold();
+  /// A verdict by a holder. Errors: those of sending, ENODEV after close().
+  result<void> set_held_verdict(std::uint32_t id, const verdict& given);
+  /// As if the holder had given the queue's `unanswered`.
+  void give_up_held(std::uint32_t id) noexcept;
+
+  /// From now on, until it says otherwise, the reader waits: verdicts go out at once. With the first call, what is
+  /// there goes too.
+  result<void> set_reader_waits(bool waits);
+
+  /// The kernel refused `count` verdicts.
+  void count_refused(const verdict_cookie& cookie, bool gone) noexcept;
+  void count_unanswered() noexcept;
+  /// Verdicts alone; undecided is what of `received` has none.
+  [[nodiscard]] queue_stats stats(std::uint64_t received) const;
+
+  /// The socket is about to go; holders may outlive it.
+  void close() noexcept;
+
+ private:
+  result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
+  result<void> add_held();
+  [[nodiscard]] std::uint64_t& counter_of(verdict::action what) noexcept;
+
+  mutable std::mutex mutex_;
+  const netlink::socket* to_;
+  const verdict unanswered_;
+  bool reader_waits_ = false;
+  std::size_t held_ = 0;  ///< packets that holders have and that are not in out_ yet
+  std::vector<std::pair<std::uint32_t, verdict>> decided_by_holders_;
+  outgoing out_;
+  outgoing now_;
+  queue_stats counted_{};
+  std::uint64_t refused_ = 0;
+};
+
+}  // namespace ipq::queues
