@@ -25,7 +25,7 @@ bool answer_packets(ipq::queue& queue) {
         std::cerr << given.error().message() << '\n';
       }
     }
-    for (const ipq::queue_event& event : received->events()) {
+    for (const ipq::event& event : received->events()) {
       std::cout << "verdict on packet " << event.id << ": " << event.code.message() << '\n';
     }
   }
@@ -53,6 +53,6 @@ int main() {
     running = ready.data.fd == STDIN_FILENO ? !at_end_of_input() : answer_packets(*queue);
   }
   ::close(loop);
-  const ipq::queue_stats stats = queue->stats();
+  const ipq::statistics stats = queue->stats();
   std::cout << stats.received << " received, " << stats.accepted << " accepted, " << stats.gone << " gone\n";
 }

@@ -15,6 +15,9 @@ namespace ipq {
 /// (nf_reinject), so that a stray bit makes ACCEPT skip later hooks; no such number can be made here.
 class verdict {
  public:
+  /// Bytes of a replacement that the kernel can take: what the length of an attribute can say.
+  static constexpr std::size_t max_payload = 65531;
+
   enum class action : std::uint8_t { drop = 0, accept = 1, queue = 3, repeat = 4, stop = 5 };
 
   /// The packet is thrown away; its sender learns nothing.

@@ -27,12 +27,9 @@ namespace ipq {
 using queues::answer;
 using queues::verdict_cookie;
 
-struct held_packet::access : queues::sender {
-  using sender::sender;
-};
-
 namespace {
 
+static_assert(verdict::max_payload == wire::max_payload);
 constexpr std::size_t batch_size = 64;
 constexpr std::uint32_t bind_sequence = 1;
 constexpr int netfilter_protocol = 12;  // NETLINK_NETFILTER
@@ -121,7 +118,7 @@ class queue::core {
         socket_(std::move(opened)),
         wake_(std::move(wake)),
         arena_(batch_size, slot_size(options)),
-        sender_(std::make_shared<held_packet::access>(socket_, options.number, options.unanswered)) {
+        sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered)) {
     packets_.reserve(batch_size);
     answers_.reserve(batch_size);
     events_.reserve(batch_size);
@@ -140,7 +137,7 @@ class queue::core {
   }
   [[nodiscard]] const netlink::socket& connection() const noexcept { return socket_; }
   [[nodiscard]] std::uint16_t number() const noexcept { return options_.number; }
-  [[nodiscard]] queue_stats stats() const;
+  [[nodiscard]] statistics stats() const;
 
  private:
   result<void> finish_batch();
@@ -157,11 +154,11 @@ class queue::core {
   std::vector<packet> packets_;
   std::vector<answer> answers_;  ///< of packets_, each at the same index
   std::size_t undecided_ = 0;    ///< of them
-  std::vector<queue_event> events_;
+  std::vector<event> events_;
   std::uint64_t received_ = 0;
   std::uint64_t malformed_ = 0;
   std::uint32_t last_id_ = 0;
-  std::shared_ptr<held_packet::access> sender_;
+  std::shared_ptr<queues::sender> sender_;
 };
 
 queue::core::~core() {
@@ -214,7 +211,7 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
       return batch(packets_, events_);
     }
     if (received.error().is(ENOBUFS)) {
-      events_.push_back({.what = queue_event::kind::overrun});
+      events_.push_back({.what = event::kind::overrun});
       return batch(packets_, events_);
     }
     if (!received.error().is(EAGAIN)) return std::unexpected(received.error());
@@ -262,7 +259,7 @@ void queue::core::take_refused(const wire::error_reply& reply) {
   const auto cookie = verdict_cookie::decode(reply.port_id);
   const bool gone = reply.code == ENOENT;
   sender_->count_refused(cookie, gone);
-  events_.push_back({.what = gone ? queue_event::kind::gone : queue_event::kind::refused,
+  events_.push_back({.what = gone ? event::kind::gone : event::kind::refused,
                      .id = reply.sequence,
                      .count = cookie.count,
                      .code = std::error_code(reply.code, std::system_category())});
@@ -321,8 +318,8 @@ result<held_packet> queue::core::hold(const packet& which) {
   return held;
 }
 
-queue_stats queue::core::stats() const {
-  queue_stats now = sender_->stats(received_);
+statistics queue::core::stats() const {
+  statistics now = sender_->stats(received_);
   now.malformed = malformed_;
   now.receive_buffer = socket_.receive_buffer();
   const auto queues = netlink::read_queue_counters();
@@ -416,40 +413,8 @@ std::uint16_t queue::number() const noexcept {
   return core_->number();
 }
 
-queue_stats queue::stats() const {
+statistics queue::stats() const {
   return core_->stats();
-}
-
-held_packet::held_packet(std::shared_ptr<access> to, std::uint32_t id, bool truncated) noexcept
-    : to_(std::move(to)), id_(id), truncated_(truncated) {}
-
-held_packet::held_packet(held_packet&& other) noexcept = default;
-
-held_packet& held_packet::operator=(held_packet&& other) noexcept {
-  if (this == &other) return *this;
-  give_up();
-  to_ = std::move(other.to_);
-  id_ = other.id_;
-  truncated_ = other.truncated_;
-  return *this;
-}
-
-held_packet::~held_packet() {
-  give_up();
-}
-
-void held_packet::give_up() noexcept {
-  if (const auto to = std::move(to_)) to->give_up_held(id_);
-}
-
-result<void> held_packet::set_verdict(const verdict& answer) && {
-  if (!to_) return failed("set verdict", EALREADY);
-  if (answer.payload().size() > wire::max_payload) return failed("set verdict", EINVAL);
-  if (truncated_ && !answer.payload().empty()) return failed("set verdict", EMSGSIZE);
-  const auto given = to_->set_held_verdict(id_, answer);
-  // A replacement that could not be sent is not kept: the packet still is to be decided.
-  if (given || answer.payload().empty()) to_.reset();
-  return given;
 }
 
 }  // namespace ipq

@@ -71,16 +71,16 @@ class live_queue : public kernel_tests::flow_test {
     return seen;
   }
 
-  /// The equation that queue_stats promises.
+  /// The equation that statistics promises.
   static void expect_sum(const queue& of) {
-    const queue_stats s = must_stats(of);
+    const statistics s = must_stats(of);
     EXPECT_EQ(s.in_kernel->queued + s.in_kernel->lost_queue_full,
               s.accepted + s.dropped + s.repeated + s.stopped + s.requeued + s.gone + s.in_kernel->waiting +
                   s.in_kernel->lost_no_buffer + s.in_kernel->lost_queue_full);
     EXPECT_EQ(s.received, s.accepted + s.dropped + s.repeated + s.stopped + s.requeued + s.gone + s.undecided);
   }
-  static queue_stats must_stats(const queue& of) {
-    queue_stats s = of.stats();
+  static statistics must_stats(const queue& of) {
+    statistics s = of.stats();
     if (!s.in_kernel) throw std::runtime_error("the kernel's counters can't be read");
     return s;
   }
@@ -170,7 +170,7 @@ TEST_F(live_queue, any_order_of_any_verdicts_reaches_the_right_packets) {
     arrived += seen.size();
     ASSERT_TRUE(flow4().nothing_arrived());
   }
-  const queue_stats s = q.stats();
+  const statistics s = q.stats();
   EXPECT_EQ(s.accepted, arrived);
   EXPECT_EQ(s.accepted + s.dropped, s.received);
   EXPECT_EQ(s.gone, 0u);
@@ -322,7 +322,7 @@ TEST_F(live_queue, repeat_and_requeue_bring_the_packet_back) {
   must(q.set_verdict(two[0], verdict::queue(5)));
   must(q.set_verdict(two[1], verdict::queue(5, true)));
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"bypass"}));
-  const queue_stats s = q.stats();
+  const statistics s = q.stats();
   EXPECT_EQ(s.repeated, 1u);
   EXPECT_EQ(s.requeued, 3u);
   EXPECT_EQ(other.stats().stopped, 1u);
@@ -434,7 +434,7 @@ TEST_F(live_queue, small_receive_buffer_loses_and_the_sum_is_exact) {
   EXPECT_GT(lost, 0u);
   receive_all(q, sent - lost, [&](const packet& p) { must(q.set_verdict(p, verdict::drop())); });
   expect_sum(q);
-  const queue_stats s = must_stats(q);
+  const statistics s = must_stats(q);
   EXPECT_EQ(s.in_kernel->queued, sent);
   EXPECT_EQ(s.dropped + s.in_kernel->lost_no_buffer, sent);
 }
@@ -491,12 +491,12 @@ TEST_F(live_queue, gone_packet_is_an_event_and_no_error) {
   EXPECT_TRUE(events.empty());
   ASSERT_EQ(events.events().size(), 2u);
   for (std::uint32_t i = 0; i < 2; ++i) {
-    EXPECT_EQ(events.events()[i].what, queue_event::kind::gone);
+    EXPECT_EQ(events.events()[i].what, event::kind::gone);
     EXPECT_EQ(events.events()[i].id, i + 1);
     EXPECT_EQ(events.events()[i].count, 1u);
     EXPECT_EQ(events.events()[i].code.value(), ENOENT);
   }
-  const queue_stats s = q.stats();
+  const statistics s = q.stats();
   EXPECT_EQ(s.gone, 2u);
   EXPECT_EQ(s.accepted + s.dropped, 0u);
   expect_sum(q);
@@ -513,7 +513,7 @@ TEST_F(live_queue, lost_capability_is_an_event_for_every_verdict) {
   }
   const batch events = must(q.receive(soon()));
   ASSERT_EQ(events.events().size(), 1u);
-  EXPECT_EQ(events.events()[0].what, queue_event::kind::refused);
+  EXPECT_EQ(events.events()[0].what, event::kind::refused);
   EXPECT_EQ(events.events()[0].count, 3u);
   EXPECT_EQ(events.events()[0].id, 3u);
   EXPECT_EQ(events.events()[0].code.value(), EPERM);
@@ -691,7 +691,7 @@ TEST_F(live_queue, sum_is_exact_under_overload) {
   enough = true;
   sender.join();
   expect_sum(q);
-  const queue_stats s = must_stats(q);
+  const statistics s = must_stats(q);
   EXPECT_GT(s.in_kernel->lost_queue_full + s.in_kernel->lost_no_buffer, 0u) << "it was no overload";
 }
 

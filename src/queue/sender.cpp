@@ -153,9 +153,9 @@ void sender::count_unanswered() noexcept {
   ++counted_.unanswered;
 }
 
-queue_stats sender::stats(std::uint64_t received) const {
+statistics sender::stats(std::uint64_t received) const {
   const std::lock_guard locked(mutex_);
-  queue_stats now = counted_;
+  statistics now = counted_;
   now.received = received;
   now.undecided =
       received - (now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone + refused_);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "ipq/error.hpp"
-#include "ipq/queue.hpp"
+#include "ipq/source.hpp"
 #include "ipq/verdict.hpp"
 #include "netlink/socket.hpp"
 #include "queue/outgoing.hpp"
@@ -24,7 +24,7 @@ struct answer {
   verdict given = verdict::drop();
 };
 
-class sender {
+class sender final : public held_packet::keeper {
  public:
   /// `to` lives until close().
   sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered);
@@ -38,9 +38,9 @@ class sender {
 
   void hold();
   /// A verdict by a holder. Errors: those of sending, ENODEV after close().
-  result<void> set_held_verdict(std::uint32_t id, const verdict& given);
+  result<void> set_held_verdict(std::uint32_t id, const verdict& given) override;
   /// As if the holder had given the queue's `unanswered`.
-  void give_up_held(std::uint32_t id) noexcept;
+  void give_up_held(std::uint32_t id) noexcept override;
 
   /// From now on, until it says otherwise, the reader waits: verdicts go out at once. With the first call, what is
   /// there goes too.
@@ -50,7 +50,7 @@ class sender {
   void count_refused(const verdict_cookie& cookie, bool gone) noexcept;
   void count_unanswered() noexcept;
   /// Verdicts alone; undecided is what of `received` has none.
-  [[nodiscard]] queue_stats stats(std::uint64_t received) const;
+  [[nodiscard]] statistics stats(std::uint64_t received) const;
 
   /// The socket is about to go; holders may outlive it.
   void close() noexcept;
@@ -68,7 +68,7 @@ class sender {
   std::vector<std::pair<std::uint32_t, verdict>> decided_by_holders_;
   outgoing out_;
   outgoing now_;
-  queue_stats counted_{};
+  statistics counted_{};
   std::uint64_t refused_ = 0;
 };
 

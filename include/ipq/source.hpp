@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+// Where packets come from and verdicts go: a live queue or anything that behaves like one. What is written against a
+// source works on each of them.
+#pragma once
+
+#include <cerrno>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "ipq/error.hpp"
+#include "ipq/packet.hpp"
+#include "ipq/verdict.hpp"
+
+namespace ipq {
+
+/// What happened to a verdict, or to the source, besides packets.
+struct event {
+  enum class kind : std::uint8_t {
+    gone,     ///< the packet was not there any more: its interface or a rule table went away (ENOENT)
+    refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more
+    overrun   ///< the kernel had something to say and no room for it; stats() says how many packets were lost
+  };
+  kind what;
+  std::uint32_t id = 0;     ///< of the packet; of the last one where `count` had the same verdict
+  std::uint32_t count = 1;  ///< verdicts that this is about
+  std::error_code code = {};
+};
+
+/// Every packet that the kernel wanted to queue is in exactly one of these, in one call:
+/// queued + lost_queue_full = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer,
+/// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. For a source without
+/// a kernel: received = accepted + dropped + repeated + stopped + requeued + gone + undecided.
+struct statistics {
+  std::uint64_t received = 0;  ///< packets handed to the program
+  std::uint64_t accepted = 0;  ///< verdicts that the kernel has taken
+  std::uint64_t dropped = 0;
+  std::uint64_t repeated = 0;
+  std::uint64_t stopped = 0;
+  std::uint64_t requeued = 0;
+  std::uint64_t gone = 0;        ///< verdicts that found no packet, see event; in none of the five above
+  std::uint64_t unanswered = 0;  ///< packets that got the source's `unanswered`; also counted as what that is
+  std::uint64_t malformed = 0;   ///< messages that could not be read; a packet in one got `unanswered`
+  std::uint64_t undecided = 0;   ///< packets that the program has and the source has no verdict for
+
+  struct kernel {
+    std::uint32_t queued = 0;           ///< ids given: packets that entered the queue, modulo 2^32
+    std::uint32_t waiting = 0;          ///< for a verdict, received or not
+    std::uint32_t lost_queue_full = 0;  ///< dropped, since max_length were waiting
+    std::uint32_t lost_no_buffer = 0;   ///< dropped, since the receive buffer was full
+  };
+  std::optional<kernel> in_kernel = {};  ///< /proc/net/netfilter/nfnetlink_queue: nullopt if it can't be read
+  std::size_t receive_buffer = 0;        ///< bytes, as the kernel has granted it; 0 where there is none
+};
+
+/// A packet that is decided later, on any thread. Destroyed without a verdict it gets the source's `unanswered`. What
+/// outlives its source does nothing.
+class held_packet {
+ public:
+  /// The part of a source that its held packets speak to, from any thread; it may outlive the source.
+  class keeper {
+   public:
+    virtual ~keeper() = default;
+    /// Errors: those of set_verdict below, but for EALREADY. After an error a verdict with a payload is not kept.
+    virtual result<void> set_held_verdict(std::uint32_t id, const verdict& given) = 0;
+    virtual void give_up_held(std::uint32_t id) noexcept = 0;
+  };
+
+  /// For sources.
+  held_packet(std::shared_ptr<keeper> to, std::uint32_t id, bool truncated) noexcept
+      : to_(std::move(to)), id_(id), truncated_(truncated) {}
+  held_packet(held_packet&& other) noexcept = default;
+  held_packet& operator=(held_packet&& other) noexcept {
+    if (this == &other) return *this;
+    give_up();
+    to_ = std::move(other.to_);
+    id_ = other.id_;
+    truncated_ = other.truncated_;
+    return *this;
+  }
+  ~held_packet() { give_up(); }
+
+  [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+
+  /// Gives the verdict and uses the packet up. To a live queue it is on its way when this returns if a reader waits in
+  /// receive(), and else goes out when the reader asks for its next batch, or with 63 others. Errors: those of
+  /// source::flush, EALREADY if it had one, ENODEV if the source is closed, EINVAL a replacement of more than 65531
+  /// bytes, EMSGSIZE one for a truncated packet.
+  result<void> set_verdict(const verdict& answer) && {
+    if (!to_) return failed("set verdict", EALREADY);
+    if (answer.payload().size() > verdict::max_payload) return failed("set verdict", EINVAL);
+    if (truncated_ && !answer.payload().empty()) return failed("set verdict", EMSGSIZE);
+    const auto given = to_->set_held_verdict(id_, answer);
+    // A replacement that could not be sent is not kept: the packet still is to be decided.
+    if (given || answer.payload().empty()) to_.reset();
+    return given;
+  }
+
+ private:
+  void give_up() noexcept {
+    if (const auto to = std::move(to_)) to->give_up_held(id_);
+  }
+
+  std::shared_ptr<keeper> to_;  ///< null: used up
+  std::uint32_t id_ = 0;
+  bool truncated_ = false;
+};
+
+/// Packets and events that came together. Valid, with the payloads, until the source's next receive.
+class batch {
+ public:
+  /// For sources.
+  batch(std::span<const packet> packets, std::span<const event> events) noexcept : packets_(packets), events_(events) {}
+
+  [[nodiscard]] auto begin() const noexcept { return packets_.begin(); }
+  [[nodiscard]] auto end() const noexcept { return packets_.end(); }
+  [[nodiscard]] std::size_t size() const noexcept { return packets_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return packets_.empty(); }
+  [[nodiscard]] const packet& operator[](std::size_t index) const noexcept { return packets_[index]; }
+  [[nodiscard]] std::span<const event> events() const noexcept { return events_; }
+
+ private:
+  std::span<const packet> packets_;
+  std::span<const event> events_;
+};
+
+/// One thread at a time uses a source, but stop() may be called from any, and held packets are decided on any.
+class source {
+ public:
+  using clock = std::chrono::steady_clock;
+  virtual ~source() = default;
+
+  /// The next packets, waiting for the first at most until `deadline`. What of the batch before is neither decided nor
+  /// held gets `unanswered` now, and its views end. Errors: ETIMEDOUT, EINTR after a signal handler, ECANCELED after
+  /// stop(), ENODATA at the end of a capture; those of flush(); those of reading, which the source names. Only ENODATA
+  /// is for ever.
+  [[nodiscard]] virtual result<batch> receive(clock::time_point deadline = clock::time_point::max()) & = 0;
+  /// The same without waiting: ETIMEDOUT if there is nothing. For an event loop that watches fd().
+  [[nodiscard]] virtual result<batch> try_receive() & = 0;
+
+  /// Decides a packet of the last batch. Errors: EALREADY it is decided or held; EINVAL it is not of this batch, or its
+  /// replacement has more than 65531 bytes; EMSGSIZE a replacement for a truncated packet, whose end would be lost (it
+  /// stays undecided); those of flush(), after which the verdict is kept for the next.
+  virtual result<void> set_verdict(const packet& which, const verdict& answer) = 0;
+
+  /// Takes a packet of the last batch out of it, to be decided later. Errors: EALREADY, EINVAL as above; ENOMEM.
+  [[nodiscard]] virtual result<held_packet> hold(const packet& which) = 0;
+
+  /// Sends the verdicts collected so far. Errors: those of sending or writing; nothing is lost, the next call tries
+  /// again.
+  virtual result<void> flush() = 0;
+
+  /// Ends this and every later receive() with ECANCELED. From any thread, or a signal handler.
+  virtual void stop() noexcept = 0;
+
+  /// Readable when packets or events are there, or the end is.
+  [[nodiscard]] virtual int fd() const noexcept = 0;
+
+  [[nodiscard]] virtual statistics stats() const = 0;
+
+ protected:
+  source() = default;
+  source(source&&) = default;
+  source& operator=(source&&) = default;
+};
+
+/// Hands every packet to `handler`, whose verdict it gets, until stop(), the end of a capture or an error: `{}` after
+/// the first two. Events go unseen, but are counted. What the handler throws passes through; its packet, and the rest
+/// of the batch, get `unanswered`.
+template <std::derived_from<source> Source, class Handler>
+requires std::invocable<Handler&, const packet&> &&
+    std::convertible_to<std::invoke_result_t<Handler&, const packet&>, verdict>
+        result<void> serve(Source& from, Handler handler) {
+  for (;;) {
+    const auto received = from.receive(source::clock::time_point::max());
+    if (!received) {
+      if (received.error().is(EINTR)) continue;
+      if (received.error().is(ECANCELED) || received.error().is(ENODATA)) return {};
+      return std::unexpected(received.error());
+    }
+    for (const packet& each : *received) {
+      const auto given = from.set_verdict(each, handler(each));
+      // A replacement that can't be used leaves the packet to `unanswered`.
+      if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL)) return given;
+    }
+  }
+}
+
+}  // namespace ipq
