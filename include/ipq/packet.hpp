@@ -43,7 +43,8 @@ struct packet {
   std::array<std::uint8_t, 8> hw_addr{};  ///< source address of the link header
   std::uint8_t hw_addr_length = 0;        ///< bytes used in hw_addr, 0 to 8
 
-  std::uint32_t original_length = 0;   ///< bytes of the whole packet; more than payload.size() when it was truncated
+  /// Bytes of the whole packet; more than payload.size() when it was truncated, and 0 in copy mode meta.
+  std::uint32_t original_length = 0;
   bool truncated = false;              ///< payload holds only the beginning: it must not be written back
   bool checksum_not_ready = false;     ///< the transport checksum is still to be computed (NFQA_SKB_CSUMNOTREADY)
   bool checksum_not_verified = false;  ///< nobody has looked at the checksum yet: normal on input hooks

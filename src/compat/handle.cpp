@@ -75,17 +75,17 @@ result<void> handle::read_from_relay(netlink::socket&& reader) {
   return {};
 }
 
-/// Counts a read that may be blocked on the netlink socket itself when a relay takes that over.
-class handle::reading {
+/// Counts a read that is about to wait on the netlink socket itself, as it may still do when a relay takes that over.
+class handle::waiting_read {
  public:
-  explicit reading(handle& by) noexcept : count_(by.relayed_ ? nullptr : &by.direct_reads_) {
+  explicit waiting_read(handle& by) noexcept : count_(by.relayed_ ? nullptr : &by.direct_reads_) {
     if (count_ != nullptr) ++*count_;
   }
-  ~reading() {
+  ~waiting_read() {
     if (count_ != nullptr) --*count_;
   }
-  reading(const reading&) = delete;
-  reading& operator=(const reading&) = delete;
+  waiting_read(const waiting_read&) = delete;
+  waiting_read& operator=(const waiting_read&) = delete;
 
  private:
   std::atomic<int>* count_;
@@ -127,15 +127,30 @@ ssize_t handle::read(std::span<unsigned char> into, int timeout) {
   using clock = std::chrono::steady_clock;
   if (into.size() < min_read_buffer) return fail(IPQ_ERR_RECVBUF, "read");
   const int errno_before = errno;
-  const auto deadline = timeout > 0 ? clock::now() + std::chrono::microseconds(timeout) : clock::time_point{};
-  const auto how = timeout == 0 ? netlink::waiting::until_something_comes : netlink::waiting::not_at_all;
+  const auto timed_out = [&] {
+    errno = errno_before;
+    set_thread_error(IPQ_ERR_TIMEOUT);  // no error of the handle's: what it said last stays to be read
+    return 0;
+  };
+  std::optional<clock::time_point> deadline;
   // On the stack, so that threads, signal handlers and longjmp need no care, and untouched where nothing is received.
   alignas(8) std::byte buffer[wire::max_datagram];
   for (;;) {
-    const auto received = [&] {
-      const reading counted(*this);
-      return readable_.receive(buffer, how);
-    }();
+    // Without waiting first: a reader that is behind finds something, and one that is not has the time to ask again.
+    auto received = readable_.receive(buffer, netlink::waiting::not_at_all);
+    if (!received && received.error().is(EAGAIN)) {
+      if (timeout < 0) return timed_out();
+      const waiting_read counted(*this);
+      if (timeout > 0) {
+        if (!deadline) deadline = clock::now() + std::chrono::microseconds(timeout);
+        const auto ready = readable_.wait_readable(*deadline);
+        if (ready) continue;
+        if (ready.error().is(ETIMEDOUT)) return timed_out();
+        if (ready.error().is(EINTR)) return 0;  // errno says so, the library's error does not: as ever
+        return fail(IPQ_ERR_RECV, "read");
+      }
+      received = readable_.receive(buffer, netlink::waiting::until_something_comes);
+    }
     if (received) {
       if (received->length == 0) return fail(IPQ_ERR_NLEOF, "read");
       const auto length = translate(std::span(buffer, received->length), into);
@@ -143,19 +158,8 @@ ssize_t handle::read(std::span<unsigned char> into, int timeout) {
       errno = errno_before;
       return *length;
     }
-    const ipq::error& error = received.error();
-    if (error.is(ENOBUFS)) continue;  // counted by the kernel; see stats
-    if (!error.is(EAGAIN) || timeout == 0) return fail(IPQ_ERR_RECV, "read");
-    if (timeout > 0) {
-      const reading counted(*this);
-      const auto ready = readable_.wait_readable(deadline);
-      if (ready) continue;
-      if (ready.error().is(EINTR)) return 0;  // errno says so, the library's error does not: as ever
-      if (!ready.error().is(ETIMEDOUT)) return fail(IPQ_ERR_RECV, "read");
-    }
-    errno = errno_before;
-    set_thread_error(IPQ_ERR_TIMEOUT);  // no error of the handle's: what it said last stays to be read
-    return 0;
+    if (received.error().is(ENOBUFS)) continue;  // counted by the kernel; see stats
+    return fail(IPQ_ERR_RECV, "read");
   }
 }
 

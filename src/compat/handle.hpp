@@ -66,7 +66,7 @@ class handle : public ipq_handle {
   };
   static void count(counter& which) noexcept { which.fetch_add(1, std::memory_order_relaxed); }
 
-  class reading;
+  class waiting_read;
 
   /// nullopt: nothing for the program in it.
   std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);
@@ -88,7 +88,7 @@ class handle : public ipq_handle {
   std::shared_ptr<queue> queue_;
   netlink::socket readable_;
   std::atomic<bool> relayed_ = false;
-  std::atomic<int> direct_reads_ = 0;  ///< reads that began on the netlink socket; too many after a longjmp out of one
+  std::atomic<int> direct_reads_ = 0;  ///< reads that wait on the netlink socket; too many after a longjmp out of one
   std::atomic<bool> mode_set_ = false;
   std::atomic<copy_parameters> copies_{};
   counters counters_{};

@@ -221,22 +221,33 @@ result<void> queue::set_mode(const handle& who, const copy_parameters& copies, s
 
 result<void> queue::send_verdict(const verdict_request& request) {
   const bool invalid = is_invalid_verdict(request.asked.value);
-  if (!invalid && shared_.load(std::memory_order_relaxed)) {
+  if (!invalid && shared_.load(std::memory_order_relaxed)) [[unlikely]] {
     const lock locked(*this);
     undecided_.erase(request.asked.id);
+  }
+  const std::uint32_t value =
+      request.value == verdict_queue ? request.value | std::uint32_t{number_} << 16 : request.value;
+  alignas(8) std::byte head[wire::max_verdict_size];
+  if (!invalid && !request.mark && request.replacement.empty()) [[likely]] {
+    const note_fields fields = write_verdict_note(request.ipv6, request.asked);
+    wire::encode_plain_verdict({.queue = number_,
+                                .id = request.asked.id,
+                                .value = value,
+                                .sequence = fields.sequence,
+                                .port_id = fields.port_id},
+                               head);
+    return socket_.send(std::span<const std::byte>(head, wire::plain_verdict_size));
   }
   const note_fields fields = write_note({.ipv6 = request.ipv6, .verdict = request.asked});
   wire::verdict answer{.queue = number_,
                        .id = request.asked.id,
-                       .value = request.value,
+                       .value = value,
                        .batch = invalid,  // tells read_note how the note was written; refused it does nothing
                        .acknowledge = fields.acknowledge,
                        .sequence = fields.sequence,
                        .port_id = fields.port_id,
                        .mark = request.mark};
-  if (answer.value == verdict_queue) answer.value |= std::uint32_t{number_} << 16;
   if (!request.replacement.empty()) answer.payload_length = request.replacement.size();
-  alignas(4) std::byte head[wire::max_verdict_size];
   const std::size_t length = wire::encode_verdict(answer, head);
   const std::span<const std::byte> message(head, length);
   if (request.replacement.empty()) return socket_.send(message);

@@ -6,22 +6,20 @@
 namespace ipq::compat {
 namespace {
 
-// port_id, from its high end: internal, IPv6, and 30 bits of what does not fit into the sequence number.
-constexpr std::uint32_t internal_bit = 1U << 31;
-constexpr std::uint32_t ipv6_bit = 1U << 30;
 constexpr std::uint32_t bind_bit = 1U << 28;
 
 }  // namespace
 
 note_fields write_note(const request_note& note) noexcept {
-  const std::uint32_t whose = (note.internal ? internal_bit : 0) | (note.ipv6 ? ipv6_bit : 0);
+  const std::uint32_t whose = (note.internal ? note_internal_bit : 0) | (note.ipv6 ? note_ipv6_bit : 0);
   if (note.verdict && is_invalid_verdict(note.verdict->value)) {
     // The value needs all 32 bits of its field: the family moves to the flag.
     return {note.verdict->id, note.verdict->value, note.ipv6};
   }
   if (note.verdict) {
-    const auto length = static_cast<std::uint32_t>(std::min<std::size_t>(note.verdict->data_len, 0xffff));
-    return {note.verdict->id, whose | note.verdict->value << 16 | length, false};
+    note_fields fields = write_verdict_note(note.ipv6, *note.verdict);
+    fields.port_id |= whose;
+    return fields;
   }
   const mode_note mode = note.mode.value_or(mode_note{});
   const std::uint32_t bind = mode.bind ? bind_bit | (*mode.bind & bind_attempt_mask) << 8 : 0;
@@ -30,8 +28,8 @@ note_fields write_note(const request_note& note) noexcept {
 
 std::optional<request_note> read_note(const wire::error_reply& reply) noexcept {
   request_note note;
-  note.internal = reply.port_id & internal_bit;
-  note.ipv6 = reply.port_id & ipv6_bit;
+  note.internal = reply.port_id & note_internal_bit;
+  note.ipv6 = reply.port_id & note_ipv6_bit;
   switch (reply.request_type) {
     case wire::message_verdict:
       note.verdict = verdict_note{reply.sequence, reply.port_id >> 16 & 0xff, reply.port_id & 0xffff};

@@ -40,6 +40,10 @@ struct request_note {
   return value > 5;
 }
 
+/// port_id, from its high end: internal, IPv6, and 30 bits of what does not fit into the sequence number.
+inline constexpr std::uint32_t note_internal_bit = 1U << 31;
+inline constexpr std::uint32_t note_ipv6_bit = 1U << 30;
+
 /// nlmsghdr fields that carry a note.
 struct note_fields {
   std::uint32_t sequence = 0;
@@ -48,6 +52,12 @@ struct note_fields {
 };
 
 [[nodiscard]] note_fields write_note(const request_note& note) noexcept;
+
+/// The same for a verdict of the program's with a valid value; inline, since every packet has one.
+[[nodiscard]] constexpr note_fields write_verdict_note(bool ipv6, const verdict_note& note) noexcept {
+  const std::uint32_t length = note.data_len < 0xffff ? static_cast<std::uint32_t>(note.data_len) : 0xffff;
+  return {note.id, (ipv6 ? note_ipv6_bit : 0) | note.value << 16 | length, false};
+}
 
 /// nullopt for an error that answers none of our requests.
 [[nodiscard]] std::optional<request_note> read_note(const wire::error_reply& reply) noexcept;

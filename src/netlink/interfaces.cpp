@@ -17,8 +17,6 @@
 namespace ipq::netlink {
 namespace {
 
-using clock = std::chrono::steady_clock;
-
 std::optional<interface> parse_link(const wire::message& link) noexcept {
   if (link.type != RTM_NEWLINK || link.body.size() < sizeof(ifinfomsg)) return std::nullopt;
   ifinfomsg header;
@@ -66,33 +64,29 @@ interface ask_once(const socket_source& source, std::uint32_t index) {
 
 }  // namespace
 
-interface interfaces::find(std::uint32_t index) {
-  if (index == 0) return {};
+interface interfaces::look_up(std::uint32_t index) {
+  const cancellation_off uninterrupted;
   const int kept = errno;
   interface found;
   if (in_use_.test_and_set(std::memory_order_acquire)) {
-    const cancellation_off uninterrupted;
     found = ask_once(source_, index);
   } else {
-    found = find_remembered(index);
+    found = look_up_alone(index);
     in_use_.clear(std::memory_order_release);
   }
   errno = kept;
   return found;
 }
 
-interface interfaces::find_remembered(std::uint32_t index) {
-  entry& place = remembered_[index % remembered_.size()];
-  if (const auto now = clock::now(); now - looked_ < max_age && place.index == index) return place.what;
-  const cancellation_off uninterrupted;
+interface interfaces::look_up_alone(std::uint32_t index) {
   if (!open_sockets()) return ask_once(source_, index);
   // The time is taken first: what changes while we look counts as not looked at.
   const auto now = clock::now();
   forget_what_changed();
-  looked_ = now;
-  if (place.index == index) return place.what;
+  looked_.store(now, std::memory_order_release);
+  if (const auto found = place_of(index).load(index)) return *found;
   const interface asked = ask(questions_, index, ++questions_asked_);
-  if (asked.name[0] != '\0') place = {index, asked};
+  if (asked.name[0] != '\0') place_of(index).store(index, asked);
   return asked;
 }
 
@@ -102,7 +96,7 @@ bool interfaces::open_sockets() {
     auto announcements = source_.open(NETLINK_ROUTE, RTMGRP_LINK);
     auto questions = source_.open(NETLINK_ROUTE);
     if (!announcements || !questions) return false;
-    remembered_.fill({});
+    forget_all();
     announcements_ = *std::move(announcements);
     questions_ = *std::move(questions);
     opened_by_ = process;
@@ -118,8 +112,12 @@ void interfaces::forget_what_changed() {
     const auto received = announcements_.receive(beginning, waiting::not_at_all);
     if (!received && !received.error().is(ENOBUFS)) return;
     if (received && received->length == 0) return;
-    remembered_.fill({});
+    forget_all();
   }
+}
+
+void interfaces::forget_all() noexcept {
+  for (auto& each : remembered_) each.forget();
 }
 
 }  // namespace ipq::netlink

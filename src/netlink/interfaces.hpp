@@ -8,6 +8,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
+#include <optional>
 
 #include "ipq/error.hpp"
 #include "netlink/socket.hpp"
@@ -19,9 +21,44 @@ struct interface {
   std::uint16_t type = 0;       ///< ARPHRD_*
 };
 
+/// An interface as it is remembered, for readers that take no lock and write no memory.
+class remembered_interface {
+ public:
+  /// nullopt if it is another index, or is being written.
+  [[nodiscard]] std::optional<interface> load(std::uint32_t index) const noexcept {
+    const std::uint64_t head = head_.load(std::memory_order_acquire);
+    if (static_cast<std::uint32_t>(head) != index) return std::nullopt;
+    const std::uint64_t name[] = {name_[0].load(std::memory_order_acquire), name_[1].load(std::memory_order_acquire)};
+    if (head_.load(std::memory_order_relaxed) != head) return std::nullopt;
+    interface found;
+    std::memcpy(found.name.data(), name, sizeof name);
+    found.type = static_cast<std::uint16_t>(head >> 32);
+    return found;
+  }
+
+  /// One thread at a time writes.
+  void store(std::uint32_t index, const interface& what) noexcept {
+    forget();
+    std::uint64_t name[2];
+    static_assert(sizeof name == sizeof what.name);
+    std::memcpy(name, what.name.data(), sizeof name);
+    name_[0].store(name[0], std::memory_order_release);  // behind the new generation, for everybody
+    name_[1].store(name[1], std::memory_order_release);
+    head_.store(head_.load(std::memory_order_relaxed) | std::uint64_t{what.type} << 32 | index,
+                std::memory_order_release);
+  }
+  void forget() noexcept {
+    head_.store(((head_.load(std::memory_order_relaxed) >> 48) + 1) << 48, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::uint64_t> head_ = 0;  ///< generation, type, index: 16, 16 and 32 bits; index 0 marks a free place
+  std::array<std::atomic<std::uint64_t>, 2> name_{};
+};
+
 /// Remembers what the kernel said of each interface and forgets it when the kernel says that something changed. May be
 /// called from several threads and from a signal handler, which may leave by longjmp: it takes no lock and allocates
-/// nothing, and who finds the memory in use asks the kernel over a socket of its own instead.
+/// nothing, and who finds the memory being written asks the kernel over a socket of its own instead.
 class interfaces {
  public:
   explicit interfaces(const socket_source& source) noexcept : source_(source) {}
@@ -30,28 +67,37 @@ class interfaces {
   /// system call, which a reader that drains thousands of packets can't spend on each.
   static constexpr std::chrono::microseconds max_age{100};
 
-  /// The interface of this index in the network namespace of the thread that called first (who finds the memory in
-  /// use: in its own); index 0 is none.
-  [[nodiscard]] interface find(std::uint32_t index);
+  /// The interface of this index in the network namespace of the thread that called first (who finds the memory being
+  /// written: in its own); index 0 is none. errno stays.
+  [[nodiscard]] interface find(std::uint32_t index) {
+    if (index == 0) return {};
+    const auto looked = looked_.load(std::memory_order_acquire);  // first: what was forgotten then is not found
+    const auto found = place_of(index).load(index);
+    if (found && clock::now() - looked < max_age) [[likely]]
+      return *found;
+    return look_up(index);
+  }
 
  private:
-  interface find_remembered(std::uint32_t index);
+  using clock = std::chrono::steady_clock;
+
+  [[nodiscard]] remembered_interface& place_of(std::uint32_t index) noexcept {
+    return remembered_[index % remembered_.size()];
+  }
+  [[gnu::noinline]] interface look_up(std::uint32_t index);
+  interface look_up_alone(std::uint32_t index);
   bool open_sockets();
   void forget_what_changed();
-
-  struct entry {
-    std::uint32_t index = 0;
-    interface what;
-  };
+  void forget_all() noexcept;
 
   const socket_source& source_;
-  std::atomic_flag in_use_;
+  std::atomic<clock::time_point> looked_{};
+  std::array<remembered_interface, 32> remembered_;
+  std::atomic_flag in_use_;  ///< guards what follows, and writing what is above
   socket announcements_;
   socket questions_;  ///< apart, so that no announcement stands before an answer
   std::uint32_t questions_asked_ = 0;
   pid_t opened_by_ = 0;
-  std::chrono::steady_clock::time_point looked_{};
-  std::array<entry, 32> remembered_{};  ///< at the index, modulo size; 0 marks a free place
 };
 
 }  // namespace ipq::netlink

@@ -6,6 +6,8 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -274,6 +276,37 @@ TEST(interface, of_the_machine) {
   EXPECT_STREQ(names.find(index).name.data(), "lo");
   EXPECT_EQ(names.find(index).type, loopback);
   EXPECT_STREQ(names.find(0x7ffffff0).name.data(), "");
+}
+
+TEST(remembered_interface, is_read_whole_or_not_at_all_while_it_is_written) {
+  const auto make = [](char letter, std::uint16_t type) {
+    interface made;
+    made.name.fill(letter);
+    made.name.back() = '\0';
+    made.type = type;
+    return made;
+  };
+  const std::array versions{make('a', 1), make('b', 2)};
+  remembered_interface place;
+  place.store(7, versions[0]);
+  std::atomic<bool> done = false;
+  std::atomic<int> written = 0;
+  std::thread writer([&] {
+    for (; !done; ++written) place.store(7, versions[static_cast<std::size_t>(written % 2)]);
+  });
+  int seen = 0;
+  while (seen < 10'000 || written < 10'000) {
+    const auto found = place.load(7);
+    if (!found) continue;
+    ++seen;
+    ASSERT_TRUE(found->type == 1 || found->type == 2);
+    ASSERT_EQ(found->name, versions[found->type - 1u].name);
+  }
+  done = true;
+  writer.join();
+  EXPECT_FALSE(place.load(8));
+  place.forget();
+  EXPECT_FALSE(place.load(7));
 }
 
 }  // namespace

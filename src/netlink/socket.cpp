@@ -122,10 +122,10 @@ result<void> socket::send(std::span<const iovec> parts) const {
   return {};
 }
 
-result<void> socket::send(std::span<const std::byte> bytes) const {
-  while (::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) {
+result<void> socket::send_again(std::span<const std::byte> bytes) const {
+  do {
     if (errno != EINTR) return failed("send", errno);
-  }
+  } while (::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0);
   return {};
 }
 

@@ -3,6 +3,7 @@
 // message and keeps no buffer.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <chrono>
@@ -43,7 +44,11 @@ class socket : public descriptor {
   /// Sends the parts as one datagram. A netlink request has been carried out when this returns, and an error it met is
   /// already waiting to be received. Errors: those of sendmsg(2), as EMSGSIZE for more than the send buffer holds.
   result<void> send(std::span<const iovec> parts) const;
-  result<void> send(std::span<const std::byte> bytes) const;
+  result<void> send(std::span<const std::byte> bytes) const {
+    if (::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0) [[likely]]
+      return {};
+    return send_again(bytes);
+  }
 
   /// The next datagram from the kernel; other processes can't send to the socket. Errors: EAGAIN with
   /// waiting::not_at_all, EINTR after a signal handler without SA_RESTART, ENOBUFS after a loss, others of recvmsg(2).
@@ -69,6 +74,10 @@ class socket : public descriptor {
 
   /// Datagrams that the kernel could not put into the receive buffer (sk_drops).
   [[nodiscard]] std::uint32_t drops() const noexcept;
+
+ private:
+  /// After a failure, with its errno.
+  [[gnu::cold]] result<void> send_again(std::span<const std::byte> bytes) const;
 };
 
 /// Where sockets come from: the kernel, or in tests a script.

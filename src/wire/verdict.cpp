@@ -32,24 +32,21 @@ void put_vlan(nlmsghdr* header, const vlan_tag& tag) noexcept {
 
 std::size_t encoded_size(const verdict& answer) noexcept {
   constexpr std::size_t number = attribute_header_size + 4;
-  return nlmsg_header_size + nfgen_size + attribute_header_size + 8 + (answer.mark ? number : 0) +
-         (answer.priority ? number : 0) + optional_size(answer.conntrack) + optional_size(answer.expectation) +
-         (answer.vlan ? vlan_size : 0) + optional_size(answer.l2_header) +
-         (answer.payload_length ? attribute_header_size : 0);
+  return plain_verdict_size + (answer.mark ? number : 0) + (answer.priority ? number : 0) +
+         optional_size(answer.conntrack) + optional_size(answer.expectation) + (answer.vlan ? vlan_size : 0) +
+         optional_size(answer.l2_header) + (answer.payload_length ? attribute_header_size : 0);
 }
 
 std::size_t encode_verdict(const verdict& answer, std::span<std::byte> into) noexcept {
-  nlmsghdr* header = put_header(into.data(), {.type = answer.batch ? message_verdict_batch : message_verdict,
-                                              .queue = answer.queue,
-                                              .acknowledge = answer.acknowledge,
-                                              .sequence = answer.sequence,
-                                              .port_id = answer.port_id});
-  std::byte* const hdr = into.data() + nlmsg_header_size + nfgen_size;
-  store(hdr, static_cast<std::uint16_t>(attribute_header_size + 8));  // struct nfqnl_msg_verdict_hdr
-  store(hdr + 2, std::uint16_t{attribute_verdict_hdr});
-  store_be<std::uint32_t>(hdr + 4, answer.value);
-  store_be<std::uint32_t>(hdr + 8, answer.id);
-  header->nlmsg_len += static_cast<std::uint32_t>(attribute_header_size + 8);
+  encode_plain_verdict({.queue = answer.queue,
+                        .id = answer.id,
+                        .value = answer.value,
+                        .batch = answer.batch,
+                        .acknowledge = answer.acknowledge,
+                        .sequence = answer.sequence,
+                        .port_id = answer.port_id},
+                       into.data());
+  auto* const header = reinterpret_cast<nlmsghdr*>(into.data());
   if (answer.mark) mnl_attr_put_u32(header, attribute_mark, big_endian(*answer.mark));
   if (answer.priority) mnl_attr_put_u32(header, attribute_priority, big_endian(*answer.priority));
   put_nested(header, attribute_ct, answer.conntrack);
