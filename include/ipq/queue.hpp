@@ -2,9 +2,11 @@
 // A live queue of the kernel: batches of packets in, verdicts out, together where that changes nothing.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "ipq/error.hpp"
 #include "ipq/packet.hpp"
@@ -15,6 +17,11 @@ namespace ipq {
 
 struct queue_options {
   std::uint16_t number = 0;  ///< of the rule: NFQUEUE --queue-num, or 0 for the old QUEUE
+
+  /// Where the queue is: a name of ip-netns(8), or with a slash a path as "/proc/PID/ns/net". Empty: in the network
+  /// namespace of the thread that opens it. Another one needs CAP_SYS_ADMIN; the thread stays where it is.
+  std::string network_namespace = {};
+  int network_namespace_fd = -1;  ///< the same as a descriptor, which stays the caller's
 
   bool metadata_only = false;    ///< no payload (NFQNL_COPY_META)
   std::uint32_t copy_range = 0;  ///< bytes of each packet, at most 65531; 0 all. A packet that has more is `truncated`
@@ -33,22 +40,46 @@ struct queue_options {
 
   /// For packets that the program passes over: not answered and not held when the next batch is asked for.
   verdict unanswered = verdict::drop();
+
+  /// How long verdicts that were given may be collected while the program is busy with the rest of a batch: the next
+  /// set_verdict() after that time sends them. It looks at a clock that moves in ticks of 1 to 10 ms, so a verdict is
+  /// on its way at latest after verdict_delay, a tick, and the time that passes between two calls. 0: each goes at
+  /// once.
+  std::chrono::milliseconds verdict_delay{5};
+
   /// For packets that wait when the queue is closed.
   enum class closing : std::uint8_t { drop_waiting, accept_waiting };
   closing at_close = closing::drop_waiting;
 };
 
-/// Owns a queue number of the network namespace that the opening thread is in.
+/// Owns a queue number of a network namespace.
 ///
 /// Verdicts are collected, and sent together in order of arrival: when the last packet of a batch has its verdict, with
-/// every receive() before it reads or waits, and by flush(). A run of equal verdicts goes out as one batch verdict
-/// where every earlier packet is decided, so that it can't hit a packet that is not.
+/// every receive() before it reads or waits, by flush(), and when queue_options::verdict_delay has passed. A run of
+/// equal verdicts goes out as one batch verdict where every earlier packet is decided, so that it can't hit a packet
+/// that is not.
 class queue final : public source {
  public:
   /// Binds. Errors: EPERM the right is missing (CAP_NET_ADMIN in the network namespace); EBUSY somebody has the number,
   /// named in the message where that can be known; EINVAL a bad option; ENOSYS a kernel without nfnetlink_queue;
   /// EOPNOTSUPP it lacks what a flag asks for; ETIMEDOUT no answer; those of socket(2).
   [[nodiscard]] static result<queue> open(const queue_options& options);
+
+  /// Takes over a netlink socket that was opened elsewhere, as one that another process gave away with release() and
+  /// sent by SCM_RIGHTS. If it has the queue options.number, the queue goes on as it is, with these options and all
+  /// packets that wait in the socket; those that the one before has received and not decided get `unanswered` with the
+  /// first flush after the first packet, before which they can't be told apart. If not, the queue is bound. Counters
+  /// begin at 0, but for the kernel's. Afterwards `fd` is closed, unless there was an error. An event loop has to call
+  /// try_receive() once before it watches fd(): packets may have come before the kernel's answer. Errors: as open();
+  /// EINVAL `fd` is no socket of NETLINK_NETFILTER, or a network namespace is given; EBADF.
+  [[nodiscard]] static result<queue> adopt(int fd, const queue_options& options);
+
+  /// Gives the socket away, with the queue and what waits in it: sends what was decided, lets the rest of the batch
+  /// have `unanswered`, and returns the descriptor, which is the caller's. Meanwhile the kernel goes on queueing. Uses
+  /// the queue up, but for an error. Errors: those of flush(); EBUSY packets are held, or came with adopt() and are not
+  /// received yet: nobody could decide them.
+  [[nodiscard]] result<int> release() &&;
+
   queue(queue&&) noexcept;
   queue& operator=(queue&&) noexcept;
   /// Sends what was decided, then deals with what waits as queue_options::at_close says.
@@ -70,11 +101,13 @@ class queue final : public source {
   [[nodiscard]] int fd() const noexcept override;
   [[nodiscard]] std::uint16_t number() const noexcept;
 
-  /// A snapshot; reads a file of /proc.
+  /// A snapshot, from any thread; reads a file of /proc.
   [[nodiscard]] statistics stats() const override;
 
  private:
   class core;
+  template <class Obtain>
+  static result<queue> make(const queue_options& options, const Obtain& obtain);
   explicit queue(std::unique_ptr<core> made) noexcept;
   std::unique_ptr<core> core_;
 };

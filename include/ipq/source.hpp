@@ -35,7 +35,7 @@ struct event {
 /// Every packet that the kernel wanted to queue is in exactly one of these, in one call:
 /// queued + lost_queue_full = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer,
 /// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. For a source without
-/// a kernel: received = accepted + dropped + repeated + stopped + requeued + gone + undecided.
+/// a kernel: received = accepted + dropped + repeated + stopped + requeued + gone + refused + undecided.
 struct statistics {
   std::uint64_t received = 0;  ///< packets handed to the program
   std::uint64_t accepted = 0;  ///< verdicts that the kernel has taken
@@ -44,6 +44,7 @@ struct statistics {
   std::uint64_t stopped = 0;
   std::uint64_t requeued = 0;
   std::uint64_t gone = 0;        ///< verdicts that found no packet, see event; in none of the five above
+  std::uint64_t refused = 0;     ///< verdicts that the kernel refused, see event; their packets wait on
   std::uint64_t unanswered = 0;  ///< packets that got the source's `unanswered`; also counted as what that is
   std::uint64_t malformed = 0;   ///< messages that could not be read; a packet in one got `unanswered`
   std::uint64_t undecided = 0;   ///< packets that the program has and the source has no verdict for

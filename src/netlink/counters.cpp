@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "netlink/counters.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <optional>
+#include <string>
 
 #include "netlink/proc.hpp"
 
 namespace ipq::netlink {
 namespace {
+
+constexpr const char* path = "/proc/thread-self/net/netfilter/nfnetlink_queue";
 
 template <std::size_t Count>
 std::optional<std::array<std::uint32_t, Count>> parse_numbers(std::string_view line) {
@@ -42,9 +49,26 @@ std::vector<queue_counters> parse_queue_counters(std::string_view text) {
 }
 
 result<std::vector<queue_counters>> read_queue_counters() {
-  const auto text = read_proc_file("/proc/thread-self/net/netfilter/nfnetlink_queue");
+  const auto text = read_proc_file(path);
   if (!text) return std::unexpected(text.error());
   return parse_queue_counters(*text);
+}
+
+result<counters_file> counters_file::open() {
+  descriptor opened(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!opened) return failed(path, errno);
+  return counters_file(std::move(opened));
+}
+
+result<std::vector<queue_counters>> counters_file::read() const {
+  std::string text;
+  char part[4096];
+  ssize_t length = 0;
+  while ((length = ::pread(file_.fd(), part, sizeof part, static_cast<off_t>(text.size()))) > 0) {
+    text.append(part, static_cast<std::size_t>(length));
+  }
+  if (length < 0) return failed(path, errno);
+  return parse_queue_counters(text);
 }
 
 }  // namespace ipq::netlink

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ipq/error.hpp"
+#include "netlink/descriptor.hpp"
 
 namespace ipq::netlink {
 
@@ -25,6 +26,19 @@ struct queue_counters {
 /// All queues of the calling thread's network namespace. Errors: EACCES for everybody but the global root and its
 /// group, ENOENT where the kernel has no nfnetlink_queue.
 [[nodiscard]] result<std::vector<queue_counters>> read_queue_counters();
+
+/// The same file kept open: it goes on to show the network namespace of the thread that opened it, also after the
+/// process has given up the right to open it.
+class counters_file {
+ public:
+  [[nodiscard]] static result<counters_file> open();
+  /// Errors: those of pread(2).
+  [[nodiscard]] result<std::vector<queue_counters>> read() const;
+
+ private:
+  explicit counters_file(descriptor&& opened) noexcept : file_(std::move(opened)) {}
+  descriptor file_;
+};
 
 /// The lines of that file; one that is not understood is passed over.
 [[nodiscard]] std::vector<queue_counters> parse_queue_counters(std::string_view text);

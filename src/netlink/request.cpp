@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "wire/bytes.hpp"
 #include "wire/message.hpp"
 
 namespace ipq::netlink {
@@ -10,6 +11,7 @@ namespace ipq::netlink {
 result<void> execute(const socket& connection, std::span<const std::byte> request, std::uint32_t sequence,
                      const char* operation, std::chrono::steady_clock::time_point deadline, stash& others) {
   std::vector<std::byte> buffer(wire::max_datagram);
+  const auto type = wire::load<std::uint16_t>(request.data() + 4);  // nlmsg_type
   if (const auto sent = connection.send(request); !sent) return failed(operation, sent.error().code.value());
   for (;;) {
     const auto received = connection.receive(buffer, waiting::not_at_all);
@@ -25,7 +27,7 @@ result<void> execute(const socket& connection, std::span<const std::byte> reques
     wire::bytes rest = whole;
     const auto message = wire::next_message(rest);
     const auto reply = message ? wire::parse_error(*message) : std::nullopt;
-    if (!reply || reply->sequence != sequence) {
+    if (!reply || reply->sequence != sequence || reply->request_type != type) {
       others.emplace_back(whole.begin(), whole.end());
       // Whoever answers the packets meanwhile keeps them coming.
       if (std::chrono::steady_clock::now() >= deadline) return failed(operation, ETIMEDOUT);

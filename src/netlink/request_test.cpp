@@ -77,6 +77,15 @@ TEST_F(request_execution, refused_with_the_kernels_errno_and_the_callers_operati
   EXPECT_EQ(again.answer.error().message(), "bind queue: Device or resource busy");
 }
 
+TEST_F(request_execution, refusal_of_another_kind_of_request_with_the_same_number_is_not_the_answer) {
+  alignas(4) std::byte verdict[wire::max_verdict_size];
+  const std::size_t length = wire::encode_verdict({.queue = 0, .id = 9, .value = 1, .sequence = sequence}, verdict);
+  ASSERT_TRUE(connection.send(std::span<const std::byte>(verdict, length)));
+  const auto done = execute_on(connection, bind_request());
+  EXPECT_TRUE(done.answer) << done.answer.error().message();
+  EXPECT_EQ(done.others.size(), 1u);
+}
+
 TEST_F(request_execution, packets_that_come_first_are_kept_in_their_order) {
   ASSERT_TRUE(execute_on(connection, bind_request()).answer);
   for (int i = 1; i <= 5; ++i) ASSERT_EQ(kernel.queue_packet({}), static_cast<std::uint32_t>(i));

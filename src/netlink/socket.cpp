@@ -34,10 +34,22 @@ bool set_option(int fd, int level, int option, int value) noexcept {
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
 }
 
-std::size_t get_size(int fd, int option) noexcept {
+/// All three are older than the kernels this runs on, and none is vital.
+void set_netlink_options(int fd, bool silent_about_loss) noexcept {
+  if (silent_about_loss) set_option(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+  set_option(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+  set_option(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+}
+
+std::optional<int> get_option(int fd, int option) noexcept {
   int value = 0;
   socklen_t size = sizeof value;
-  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? static_cast<std::size_t>(std::max(value, 0)) : 0;
+  if (::getsockopt(fd, SOL_SOCKET, option, &value, &size) != 0) return std::nullopt;
+  return value;
+}
+
+std::size_t get_size(int fd, int option) noexcept {
+  return static_cast<std::size_t>(std::max(get_option(fd, option).value_or(0), 0));
 }
 
 std::size_t set_size(int fd, int forced, int permitted, std::size_t bytes) noexcept {
@@ -75,10 +87,7 @@ class kernel_source final : public socket_source {
     while (groups == 0 && ::recv(opened.fd(), nullptr, 0, MSG_DONTWAIT) >= 0) {
       // What came between the two calls: nothing has been asked of the kernel yet.
     }
-    // All three are older than the kernels this runs on, and none is vital.
-    if (groups == 0) set_option(opened.fd(), SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
-    set_option(opened.fd(), SOL_NETLINK, NETLINK_CAP_ACK, 1);
-    set_option(opened.fd(), SOL_NETLINK, NETLINK_EXT_ACK, 1);
+    set_netlink_options(opened.fd(), groups == 0);
     return opened;
   }
 };
@@ -88,6 +97,22 @@ class kernel_source final : public socket_source {
 const socket_source& kernel() noexcept {
   static const kernel_source source;
   return source;
+}
+
+result<socket> adopt(int fd, int protocol) noexcept {
+  const errno_keeper keep;
+  socket copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return failed("adopt socket", errno);
+  if (get_option(fd, SO_DOMAIN) != AF_NETLINK || get_option(fd, SO_PROTOCOL) != protocol) {
+    return failed("adopt socket", EINVAL);
+  }
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  if (::connect(copy.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return failed("adopt socket", errno);
+  }
+  set_netlink_options(copy.fd(), true);
+  return copy;
 }
 
 result<socket> socket::duplicate() const noexcept {

@@ -94,6 +94,11 @@ class socket_source {
 
 [[nodiscard]] const socket_source& kernel() noexcept;
 
+/// A duplicate, close-on-exec, of a netlink socket that somebody else opened, with what kernel().open() sees to: it is
+/// connected to the kernel and has these options. What waits in it stays. Errors: EBADF; EINVAL it is no netlink socket
+/// of this protocol; those of connect(2).
+[[nodiscard]] result<socket> adopt(int fd, int protocol) noexcept;
+
 /// Two connected sockets that keep the bounds of messages, close-on-exec.
 [[nodiscard]] result<std::pair<socket, socket>> open_pair() noexcept;
 

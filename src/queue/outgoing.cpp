@@ -24,7 +24,7 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
   wire::verdict message{.queue = queue_,
                         .id = id,
                         .value = answer.value(),
-                        .batch = count > 1,
+                        .batch = count != 1,
                         .sequence = id,
                         .port_id = verdict_cookie{answer.what(), count}.encoded(),
                         .mark = answer.mark(),

@@ -19,6 +19,9 @@ struct verdict_cookie {
   verdict::action what;
   std::uint32_t count;  ///< verdicts in the message, below 2^24
 
+  /// A count: a batch verdict for packets that nobody has counted.
+  static constexpr std::uint32_t all_waiting = 0;
+
   [[nodiscard]] constexpr std::uint32_t encoded() const noexcept {
     return count << 8 | static_cast<std::uint32_t>(what);
   }
@@ -41,8 +44,8 @@ class outgoing {
   [[nodiscard]] bool has_room_for(const verdict& answer) const noexcept {
     return verdicts_ < max_verdicts && replaced_ + answer.payload().size() <= max_replacement;
   }
-  /// Room is there. With a count above 1 it is a batch verdict for every waiting packet up to `id`, which then has
-  /// neither payload nor connection mark.
+  /// Room is there. With any other count than 1 it is a batch verdict for every waiting packet up to `id`, which then
+  /// has neither payload nor connection mark.
   void add(std::uint32_t id, const verdict& answer, std::uint32_t count) noexcept;
 
   /// Sends what was added. After an error it is still there.

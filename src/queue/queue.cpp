@@ -11,14 +11,13 @@
 #include <vector>
 
 #include "netlink/arena.hpp"
-#include "netlink/counters.hpp"
-#include "netlink/owner.hpp"
 #include "netlink/socket.hpp"
 #include "netlink/wake.hpp"
+#include "queue/binding.hpp"
+#include "queue/delay.hpp"
 #include "queue/outgoing.hpp"
 #include "queue/sender.hpp"
 #include "wire/bytes.hpp"
-#include "wire/config.hpp"
 #include "wire/message.hpp"
 #include "wire/packet.hpp"
 
@@ -29,96 +28,22 @@ using queues::verdict_cookie;
 
 namespace {
 
-static_assert(verdict::max_payload == wire::max_payload);
 constexpr std::size_t batch_size = 64;
-constexpr std::uint32_t bind_sequence = 1;
-constexpr int netfilter_protocol = 12;  // NETLINK_NETFILTER
-
-std::size_t packet_range(const queue_options& options) noexcept {
-  if (options.metadata_only) return 0;
-  return options.copy_range == 0 ? wire::max_payload : options.copy_range;
-}
-
-std::size_t needed_receive_buffer(const queue_options& options) noexcept {
-  if (options.receive_buffer != 0) return options.receive_buffer;
-  // What a packet costs is the memory behind its message, at least some 800 bytes, and half of the buffer is the
-  // kernel's bookkeeping.
-  constexpr std::size_t most = 64 << 20;
-  const std::size_t each = 1024 + packet_range(options);
-  return std::min(most, 2 * each * options.max_length);
-}
-
-std::size_t slot_size(const queue_options& options) noexcept {
-  constexpr std::size_t attributes = 1024, page = 4096;  // as wire::max_datagram
-  return packet_range(options) + attributes + (options.conntrack ? page : 0) + (options.security_context ? page : 0);
-}
-
-std::uint32_t flags_of(const queue_options& options) noexcept {
-  return (options.fail_open ? wire::queue_fail_open : 0u) | (options.conntrack ? wire::queue_conntrack : 0u) |
-         (options.gso ? wire::queue_gso : 0u) | (options.uid_gid ? wire::queue_uid_gid : 0u) |
-         (options.security_context ? wire::queue_secctx : 0u);
-}
-
-error about(error what, const queue_options& options) noexcept {
-  what.operation = "bind queue";
-  what.queue = options.number;
-  return what;
-}
-
-/// What the kernel's errno means here.
-error explain(int code, const queue_options& options) {
-  error made = about(failed("", code).error(), options);
-  const auto replace = [&](int with) { made.code = std::error_code(with, std::system_category()); };
-  if (code == EPERM) {
-    const auto access = netlink::probe_queue_access(netlink::kernel());
-    if (!access) {
-      made.advice = "needs CAP_NET_ADMIN in this network namespace, as root has";
-      return made;
-    }
-    replace(EBUSY);
-    made.advice = "another process has it";
-    if (const auto owner = netlink::find_queue_owner(options.number); owner && owner->pid != 0) {
-      made.owner = owner->pid;
-      owner->command.copy(made.owner_name.data(), made.owner_name.size() - 1);
-    }
-  } else if (code == EINVAL) {
-    // nfnetlink.c: a subsystem that is not there.
-    replace(ENOSYS);
-    made.advice = "the kernel has no nfnetlink_queue (CONFIG_NETFILTER_NETLINK_QUEUE)";
-  } else if (code == EOPNOTSUPP) {
-    made.advice = options.conntrack ? "conntrack needs CONFIG_NETFILTER_NETLINK_GLUE_CT in the kernel"
-                                    : "the kernel does not know one of the flags asked for";
-  }
-  return made;
-}
-
-/// Whether the bind was refused. If it was, that is all the socket has; if not, packets may be there, and they stay
-/// where they are.
-result<void> take_refusal(const netlink::socket& connection) {
-  std::byte buffer[256];
-  const auto first = connection.peek(buffer);
-  if (!first) return first.error().is(EAGAIN) ? result<void>{} : std::unexpected(first.error());
-  wire::bytes rest(buffer, first->length);
-  if (first->length < 20 || wire::load<std::uint16_t>(buffer + 4) != wire::message_error) return {};
-  if (const auto taken = connection.receive(buffer, netlink::waiting::not_at_all); !taken) {
-    return std::unexpected(taken.error());
-  }
-  const auto message = wire::next_message(rest);
-  const auto reply = message ? wire::parse_error(*message) : std::nullopt;
-  if (reply && reply->sequence == bind_sequence && reply->code != 0) return failed("bind queue", reply->code);
-  return {};
-}
 
 }  // namespace
 
 class queue::core {
  public:
-  core(netlink::socket&& opened, netlink::wake&& wake, const queue_options& options)
+  core(queues::binding&& bound, netlink::wake&& wake, const queue_options& options)
       : options_(options),
-        socket_(std::move(opened)),
+        socket_(std::move(bound.socket)),
+        counters_(std::move(bound.counters)),
         wake_(std::move(wake)),
-        arena_(batch_size, slot_size(options)),
-        sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered)) {
+        arena_(batch_size, queues::largest_message(options)),
+        had_owner_(bound.had_owner),
+        unread_(std::move(bound.unread)),
+        late_(options.verdict_delay),
+        sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered, options.verdict_delay)) {
     packets_.reserve(batch_size);
     answers_.reserve(batch_size);
     events_.reserve(batch_size);
@@ -130,7 +55,8 @@ class queue::core {
   [[nodiscard]] result<batch> receive(clock::time_point deadline, bool wait);
   result<void> set_verdict(const packet& which, const verdict& given);
   [[nodiscard]] result<held_packet> hold(const packet& which);
-  result<void> flush() { return sender_->flush(answers_); }
+  result<void> flush();
+  [[nodiscard]] result<int> release();
   void stop() noexcept {
     stopped_.store(true, std::memory_order_relaxed);
     wake_.signal();
@@ -142,32 +68,42 @@ class queue::core {
  private:
   result<void> finish_batch();
   result<void> wait(clock::time_point deadline);
+  [[nodiscard]] batch hand_over() noexcept;
+  void take_unread();
+  void see_id(std::uint32_t id) noexcept;
   void take(std::span<const std::byte> datagram, bool truncated);
   void take_refused(const wire::error_reply& reply);
   [[nodiscard]] result<answer*> find(const packet& which, const char* operation) noexcept;
 
   const queue_options options_;
   netlink::socket socket_;
+  std::optional<netlink::counters_file> counters_;
   netlink::wake wake_;
   netlink::arena arena_;
+  bool had_owner_;         ///< and the first packet, which tells what it has left, has not come yet
+  netlink::stash unread_;  ///< datagrams from before adopt(), and the next of them
+  std::size_t next_unread_ = 0;
+  bool idle_ = false;  ///< the program has seen that nothing is there, and waits by its own means
+  queues::delay late_;
   std::atomic<bool> stopped_ = false;
   std::vector<packet> packets_;
   std::vector<answer> answers_;  ///< of packets_, each at the same index
   std::size_t undecided_ = 0;    ///< of them
   std::vector<event> events_;
-  std::uint64_t received_ = 0;
-  std::uint64_t malformed_ = 0;
+  std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
+  std::atomic<std::uint64_t> malformed_ = 0;
   std::uint32_t last_id_ = 0;
   std::shared_ptr<queues::sender> sender_;
 };
 
 queue::core::~core() {
+  if (!socket_) return;  // given away
   static_cast<void>(finish_batch());
   if (options_.at_close == queue_options::closing::accept_waiting) {
     // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare.
     constexpr std::uint32_t beyond = 1u << 30;
     queues::outgoing last(options_.number);
-    last.add(last_id_ + beyond, verdict::accept(), 2);
+    last.add(last_id_ + beyond, verdict::accept(), verdict_cookie::all_waiting);
     static_cast<void>(last.send(socket_));
   }
   sender_->close();
@@ -186,6 +122,20 @@ result<void> queue::core::finish_batch() {
   return flush();
 }
 
+result<void> queue::core::flush() {
+  const auto sent = sender_->flush(answers_);
+  if (sent) late_.reset();
+  return sent;
+}
+
+result<int> queue::core::release() {
+  const auto held_back = [&] { return failed("give queue away", EBUSY); };
+  if (next_unread_ != unread_.size()) return held_back();
+  if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
+  if (!sender_->close_unless_held()) return held_back();
+  return socket_.release();
+}
+
 result<void> queue::core::wait(clock::time_point deadline) {
   // From here on the verdicts of held packets go out at once: nobody else would send them.
   if (const auto sent = sender_->set_reader_waits(true); !sent) return sent;
@@ -195,6 +145,7 @@ result<void> queue::core::wait(clock::time_point deadline) {
 }
 
 result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it) {
+  if (idle_) static_cast<void>(sender_->set_reader_waits(idle_ = false));
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
   packets_.clear();
@@ -202,22 +153,55 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
   events_.clear();
   for (;;) {
     if (stopped_.load(std::memory_order_relaxed)) return failed("receive", ECANCELED);
+    if (!unread_.empty()) [[unlikely]] {
+      take_unread();
+      if (!packets_.empty()) return hand_over();
+    }
     const auto received = arena_.receive(socket_);
     if (received) {
       for (std::size_t i = 0; i < *received; ++i) take(arena_[i], arena_.truncated(i));
       if (packets_.empty() && events_.empty()) continue;
-      undecided_ = packets_.size();
-      received_ += packets_.size();
-      return batch(packets_, events_);
+      return hand_over();
     }
     if (received.error().is(ENOBUFS)) {
       events_.push_back({.what = event::kind::overrun});
       return batch(packets_, events_);
     }
     if (!received.error().is(EAGAIN)) return std::unexpected(received.error());
-    if (!wait_for_it) return failed("receive", ETIMEDOUT);
+    if (!wait_for_it) {
+      // What is decided by holders until the next call goes out at once: nobody else would send it.
+      idle_ = true;
+      if (const auto sent = sender_->set_reader_waits(true); !sent) return std::unexpected(sent.error());
+      return failed("receive", ETIMEDOUT);
+    }
     if (const auto waited = wait(deadline); !waited) return std::unexpected(waited.error());
   }
+}
+
+batch queue::core::hand_over() noexcept {
+  undecided_ = packets_.size();
+  received_.fetch_add(packets_.size(), std::memory_order_relaxed);
+  return batch(packets_, events_);
+}
+
+void queue::core::take_unread() {
+  for (; next_unread_ != unread_.size() && packets_.size() < batch_size; ++next_unread_) {
+    const auto& datagram = unread_[next_unread_];
+    // Errors are about verdicts of whoever had the queue.
+    if (datagram.size() >= wire::nlmsg_header_size &&
+        wire::load<std::uint16_t>(datagram.data() + 4) == wire::message_packet) {
+      take(datagram, false);
+    }
+  }
+  // Views of the last batch from here end with the receive() after it.
+  if (packets_.empty()) unread_ = {}, next_unread_ = 0;
+}
+
+void queue::core::see_id(std::uint32_t id) noexcept {
+  last_id_ = id;
+  if (!std::exchange(had_owner_, false)) [[likely]]
+    return;
+  sender_->answer_all_before(id);
 }
 
 void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
@@ -228,7 +212,7 @@ void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
     constexpr std::size_t id_at = wire::nlmsg_header_size + wire::nfgen_size + wire::attribute_header_size;
     if (datagram.size() >= id_at + 4 && wire::load<std::uint16_t>(datagram.data() + 4) == wire::message_packet) {
       ++received_;
-      last_id_ = wire::load_be<std::uint32_t>(datagram.data() + id_at);
+      see_id(wire::load_be<std::uint32_t>(datagram.data() + id_at));
       sender_->hold();
       sender_->give_up_held(last_id_);
     }
@@ -247,7 +231,7 @@ void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
     }
     packets_.push_back(*parsed);
     answers_.push_back({.id = parsed->id});
-    last_id_ = parsed->id;
+    see_id(parsed->id);
     return;
   }
   if (const auto reply = wire::parse_error(*message)) take_refused(*reply);
@@ -257,6 +241,7 @@ void queue::core::take_refused(const wire::error_reply& reply) {
   if (reply.code == 0) return;
   if (reply.request_type != wire::message_verdict && reply.request_type != wire::message_verdict_batch) return;
   const auto cookie = verdict_cookie::decode(reply.port_id);
+  if (cookie.count == verdict_cookie::all_waiting) return;  // nobody was
   const bool gone = reply.code == ENOENT;
   sender_->count_refused(cookie, gone);
   events_.push_back({.what = gone ? event::kind::gone : event::kind::refused,
@@ -298,7 +283,7 @@ result<void> queue::core::set_verdict(const packet& which, const verdict& given)
   }
   its.how = answer::state::decided;
   its.given = given;
-  return --undecided_ == 0 ? flush() : result<void>{};
+  return --undecided_ == 0 || late_.is_over() ? flush() : result<void>{};
 }
 
 result<held_packet> queue::core::hold(const packet& which) {
@@ -322,7 +307,8 @@ statistics queue::core::stats() const {
   statistics now = sender_->stats(received_);
   now.malformed = malformed_;
   now.receive_buffer = socket_.receive_buffer();
-  const auto queues = netlink::read_queue_counters();
+  if (!counters_) return now;
+  const auto queues = counters_->read();
   if (!queues) return now;
   for (const auto& each : *queues) {
     if (each.queue != options_.number || each.port_id != socket_.port_id()) continue;
@@ -339,46 +325,43 @@ queue::queue(queue&&) noexcept = default;
 queue& queue::operator=(queue&&) noexcept = default;
 queue::~queue() = default;
 
-result<queue> queue::open(const queue_options& options) {
-  const auto refuse = [&](const char* advice) {
-    error made = about(failed("", EINVAL).error(), options);
-    made.advice = advice;
-    return std::unexpected(made);
-  };
-  if (options.copy_range > wire::max_payload) return refuse("copy_range is at most 65531 bytes");
-  if (options.metadata_only && options.copy_range != 0) return refuse("metadata_only excludes copy_range");
-  if (!options.unanswered.payload().empty()) return refuse("unanswered can't have a payload");
-  auto opened = netlink::kernel().open(netfilter_protocol);
-  if (!opened) return std::unexpected(about(opened.error(), options));
-  auto wake = netlink::wake::create();
-  if (!wake) return std::unexpected(about(wake.error(), options));
-  opened->set_receive_buffer(needed_receive_buffer(options));
-  opened->set_send_buffer(std::size_t{1} << 20);
-  if (options.timestamps) {
-    if (const auto enabled = opened->enable_timestamps(); !enabled) {
-      return std::unexpected(about(enabled.error(), options));
-    }
-  }
+namespace {
+
+error about(error what, const queue_options& options) noexcept {
+  what.operation = "bind queue";
+  what.queue = options.number;
+  return what;
+}
+
+}  // namespace
+
+template <class Obtain>
+result<queue> queue::make(const queue_options& options, const Obtain& obtain) {
   try {
-    auto made = std::make_unique<core>(*std::move(opened), *std::move(wake), options);
-    wire::config wanted{.queue = options.number, .sequence = bind_sequence, .command = wire::config_command::bind};
-    wanted.copy = {options.metadata_only ? wire::copy_mode::meta : wire::copy_mode::packet, options.copy_range};
-    wanted.max_length = options.max_length;
-    const std::uint32_t flags = flags_of(options);
-    if (flags != 0) wanted.flags = {flags, flags};
-    alignas(4) std::byte request[wire::max_config_size];
-    const std::size_t length = wire::encode_config(wanted, request);
-    const netlink::socket& connection = made->connection();
-    if (const auto sent = connection.send(std::span<const std::byte>(request, length)); !sent) {
-      return std::unexpected(about(sent.error(), options));
-    }
-    if (const auto bound = take_refusal(connection); !bound) {
-      return std::unexpected(explain(bound.error().code.value(), options));
-    }
-    return queue(std::move(made));
+    auto wake = netlink::wake::create();
+    if (!wake) return std::unexpected(about(wake.error(), options));
+    auto bound = obtain();
+    if (!bound) return std::unexpected(bound.error());
+    return queue(std::make_unique<core>(*std::move(bound), *std::move(wake), options));
   } catch (const std::bad_alloc&) {
     return std::unexpected(about(failed("", ENOMEM).error(), options));
   }
+}
+
+result<queue> queue::open(const queue_options& options) {
+  return make(options, [&] { return queues::bind_queue(options); });
+}
+
+result<queue> queue::adopt(int fd, const queue_options& options) {
+  auto adopted = make(options, [&] { return queues::adopt_queue(fd, options); });
+  if (adopted) const netlink::descriptor closed(fd);
+  return adopted;
+}
+
+result<int> queue::release() && {
+  auto given = core_->release();
+  if (given) core_.reset();
+  return given;
 }
 
 result<batch> queue::receive(clock::time_point deadline) & {

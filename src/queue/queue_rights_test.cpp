@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -15,76 +16,14 @@
 #include <thread>
 #include <vector>
 
-#include "kernel/flow.hpp"
-#include "kernel/netns.hpp"
+#include "kernel/live_queue.hpp"
 #include "kernel/process.hpp"
 #include "unit/without_capability.hpp"
 
 namespace ipq {
 namespace {
 
-using kernel_tests::flow;
-using kernel_tests::must_run;
-using namespace std::chrono_literals;
-
-constexpr std::uint16_t number = 3;
-constexpr std::string_view to_queue = "NFQUEUE --queue-num 3";
-constexpr std::string_view to_other_queue = "NFQUEUE --queue-num 4";
-
-queue must_open(queue_options options = {.number = number}) {
-  options.number = options.number == 0 ? number : options.number;
-  auto opened = queue::open(options);
-  if (!opened) throw std::runtime_error(opened.error().message());
-  return *std::move(opened);
-}
-
-queue::clock::time_point soon() {
-  return queue::clock::now() + 10s;
-}
-
-template <class T>
-T must(result<T>&& outcome) {
-  if (!outcome) throw std::runtime_error(outcome.error().message());
-  if constexpr (!std::is_void_v<T>) return *std::move(outcome);
-}
-
-class live_queue : public kernel_tests::flow_test {
- protected:
-  const flow& queued() { return flow4().rule("-A OUTPUT", to_queue); }
-
-  /// Everything that arrived, in order, once nothing else is on its way.
-  std::vector<std::string> arrivals(std::size_t count) {
-    std::vector<std::string> all;
-    for (std::size_t i = 0; i < count; ++i) all.push_back(flow4().arrived());
-    EXPECT_TRUE(flow4().nothing_arrived());
-    return all;
-  }
-
-  /// Batches until `count` packets are there; they stay undecided only in the last one.
-  static std::size_t receive_all(queue& from, std::size_t count, auto&& each) {
-    std::size_t seen = 0;
-    while (seen < count) {
-      const batch got = must(from.receive(soon()));
-      for (const packet& p : got) each(p);
-      seen += got.size();
-    }
-    return seen;
-  }
-
-  /// The equation that statistics promises.
-  static void expect_sum(const queue& of) {
-    const statistics s = must_stats(of);
-    EXPECT_EQ(s.in_kernel->queued + s.in_kernel->lost_queue_full,
-              s.accepted + s.dropped + s.repeated + s.stopped + s.requeued + s.gone + s.in_kernel->waiting +
-                  s.in_kernel->lost_no_buffer + s.in_kernel->lost_queue_full);
-    EXPECT_EQ(s.received, s.accepted + s.dropped + s.repeated + s.stopped + s.requeued + s.gone + s.undecided);
-  }
-  static statistics must_stats(const queue& of) {
-    statistics s = of.stats();
-    if (!s.in_kernel) throw std::runtime_error("the kernel's counters can't be read");
-    return s;
-  }
-};
+using namespace queue_tests;
 
 TEST_F(live_queue, hands_over_what_is_there_in_one_batch) {
   queued();
@@ -134,6 +73,59 @@ TEST_F(live_queue, flush_sends_what_is_decided_and_hits_nothing_else) {
   EXPECT_TRUE(flow4().nothing_arrived());
   EXPECT_EQ(must_stats(q).in_kernel->waiting, 1u);
   expect_sum(q);
+}
+
+TEST_F(live_queue, verdict_delay_of_zero_sends_each_at_once) {
+  queued();
+  queue q = must_open({.verdict_delay = 0ms});
+  for (const char* text : {"a", "b", "c"}) flow4().send(text);
+  const batch got = must(q.receive(soon()));
+  ASSERT_EQ(got.size(), 3u);
+  must(q.set_verdict(got[1], verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"b"}));
+  held_packet held = must(q.hold(got[0]));
+  must(std::move(held).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"})) << "though the reader does not wait";
+}
+
+TEST_F(live_queue, verdicts_wait_no_longer_than_verdict_delay_while_the_program_is_busy) {
+  queued();
+  queue q = must_open({.verdict_delay = 2ms});
+  for (const char* text : {"a", "b", "c", "d", "e"}) flow4().send(text);
+  const batch got = must(q.receive(soon()));
+  ASSERT_EQ(got.size(), 5u);
+  must(q.set_verdict(got[0], verdict::accept()));
+  std::this_thread::sleep_for(13ms);  // more than that and a tick
+  must(q.set_verdict(got[1], verdict::accept()));
+  EXPECT_EQ(arrivals(2), (std::vector<std::string>{"a", "b"}));
+  held_packet one = must(q.hold(got[2])), other = must(q.hold(got[3]));
+  must(std::move(one).set_verdict(verdict::accept()));
+  std::this_thread::sleep_for(13ms);
+  must(std::move(other).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(2), (std::vector<std::string>{"c", "d"}));
+}
+
+TEST_F(live_queue, verdict_delay_may_be_as_long_as_can_be_said) {
+  queued();
+  queue q = must_open({.verdict_delay = std::chrono::milliseconds::max()});
+  for (const char* text : {"a", "b", "c"}) flow4().send(text);
+  const batch got = must(q.receive(soon()));
+  must(q.set_verdict(got[0], verdict::accept()));
+  std::this_thread::sleep_for(13ms);
+  must(q.set_verdict(got[1], verdict::accept()));
+  EXPECT_TRUE(flow4().nothing_arrived());
+  must(q.set_verdict(got[2], verdict::accept()));
+  EXPECT_EQ(arrivals(3), (std::vector<std::string>{"a", "b", "c"}));
+}
+
+TEST_F(live_queue, held_packet_decided_in_an_event_loop_goes_at_once) {
+  queued();
+  queue q = must_open();
+  flow4().send("a");
+  held_packet held = must(q.hold(must(q.try_receive())[0]));
+  EXPECT_TRUE(q.try_receive().error().is(ETIMEDOUT));
+  must(std::move(held).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"})) << "nobody asks for the next batch until it is there";
 }
 
 TEST_F(live_queue, any_order_of_any_verdicts_reaches_the_right_packets) {
@@ -448,8 +440,11 @@ TEST_F(live_queue, conntrack_is_refused_with_the_reason) {
 }
 
 TEST_F(live_queue, bad_options_are_refused) {
+  const std::array<std::byte, 1> byte{};
   for (const queue_options& bad : {queue_options{.number = number, .copy_range = 65532},
-                                   queue_options{.number = number, .metadata_only = true, .copy_range = 1}}) {
+                                   queue_options{.number = number, .metadata_only = true, .copy_range = 1},
+                                   queue_options{.number = number, .unanswered = verdict::drop().with_payload(byte)},
+                                   queue_options{.number = number, .verdict_delay = -1ms}}) {
     const auto refused = queue::open(bad);
     ASSERT_FALSE(refused);
     EXPECT_TRUE(refused.error().is(EINVAL)) << refused.error().message();
@@ -518,7 +513,9 @@ TEST_F(live_queue, lost_capability_is_an_event_for_every_verdict) {
   EXPECT_EQ(events.events()[0].id, 3u);
   EXPECT_EQ(events.events()[0].code.value(), EPERM);
   EXPECT_EQ(q.stats().accepted, 0u);
+  EXPECT_EQ(q.stats().refused, 3u);
   EXPECT_EQ(must_stats(q).in_kernel->waiting, 3u);
+  expect_sum(q);
 }
 
 TEST_F(live_queue, descriptor_is_readable_exactly_while_something_is_there) {

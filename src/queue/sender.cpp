@@ -17,8 +17,9 @@ bool alike(const verdict& a, const verdict& b) noexcept {
 
 }  // namespace
 
-sender::sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered)
-    : to_(&to), unanswered_(unanswered), out_(queue), now_(queue) {
+sender::sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered,
+               std::chrono::milliseconds most_delay)
+    : to_(&to), unanswered_(unanswered), late_(most_delay), out_(queue), now_(queue) {
   decided_by_holders_.reserve(outgoing::max_verdicts);
 }
 
@@ -58,11 +59,28 @@ result<void> sender::add_held() {
   }
   decided_by_holders_.erase(decided_by_holders_.begin(),
                             decided_by_holders_.begin() + static_cast<std::ptrdiff_t>(added));
+  if (decided_by_holders_.empty()) late_.reset();
   return outcome;
+}
+
+bool sender::must_send_held() noexcept {
+  return reader_waits_ || decided_by_holders_.size() >= outgoing::max_verdicts || late_.is_over();
+}
+
+void sender::answer_all_before(std::uint32_t id) noexcept {
+  const std::lock_guard locked(mutex_);
+  all_before_ = id;
 }
 
 result<void> sender::flush(std::vector<answer>& batch) {
   const std::lock_guard locked(mutex_);
+  if (all_before_) {
+    if (!out_.has_room_for(unanswered_)) {
+      if (const auto sent = out_.send(*to_); !sent) return sent;
+    }
+    out_.add(*all_before_ - 1, unanswered_, verdict_cookie::all_waiting);
+    all_before_.reset();
+  }
   if (const auto added = add_held(); !added) return added;
   // A batch verdict hits every waiting packet up to its id, so it takes that all of these are decided: earlier batches'
   // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
@@ -119,7 +137,7 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
     return {};
   }
   decided_by_holders_.emplace_back(id, given);
-  if (!reader_waits_ && decided_by_holders_.size() < outgoing::max_verdicts) return {};
+  if (!must_send_held()) return {};
   if (const auto added = add_held(); !added) return added;
   return out_.send(*to_);
 }
@@ -129,7 +147,7 @@ void sender::give_up_held(std::uint32_t id) noexcept {
   if (to_ == nullptr) return;
   ++counted_.unanswered;
   decided_by_holders_.emplace_back(id, unanswered_);
-  if (!reader_waits_ && decided_by_holders_.size() < outgoing::max_verdicts) return;
+  if (!must_send_held()) return;
   // What can't be sent now stays for the reader's next flush, which reports the error.
   if (add_held()) static_cast<void>(out_.send(*to_));
 }
@@ -145,7 +163,7 @@ result<void> sender::set_reader_waits(bool waits) {
 void sender::count_refused(const verdict_cookie& cookie, bool gone) noexcept {
   const std::lock_guard locked(mutex_);
   counter_of(cookie.what) -= cookie.count;
-  (gone ? counted_.gone : refused_) += cookie.count;
+  (gone ? counted_.gone : counted_.refused) += cookie.count;
 }
 
 void sender::count_unanswered() noexcept {
@@ -153,13 +171,21 @@ void sender::count_unanswered() noexcept {
   ++counted_.unanswered;
 }
 
-statistics sender::stats(std::uint64_t received) const {
+statistics sender::stats(const std::atomic<std::uint64_t>& received) const {
   const std::lock_guard locked(mutex_);
   statistics now = counted_;
+  // Read after what is decided: that was received before.
   now.received = received;
   now.undecided =
-      received - (now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone + refused_);
+      now.received - (now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone + now.refused);
   return now;
+}
+
+bool sender::close_unless_held() noexcept {
+  const std::lock_guard locked(mutex_);
+  if (held_ != 0) return false;
+  to_ = nullptr;
+  return true;
 }
 
 void sender::close() noexcept {

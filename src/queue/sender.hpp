@@ -2,9 +2,12 @@
 // The way out of a queue: what the reader and, on other threads, holders of packets decided goes through here.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "ipq/source.hpp"
 #include "ipq/verdict.hpp"
 #include "netlink/socket.hpp"
+#include "queue/delay.hpp"
 #include "queue/outgoing.hpp"
 
 namespace ipq::queues {
@@ -27,7 +31,8 @@ struct answer {
 class sender final : public held_packet::keeper {
  public:
   /// `to` lives until close().
-  sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered);
+  sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered,
+         std::chrono::milliseconds most_delay);
 
   /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
   /// order of arrival. Errors: those of sending; all of it stays for the next call.
@@ -46,30 +51,37 @@ class sender final : public held_packet::keeper {
   /// there goes too.
   result<void> set_reader_waits(bool waits);
 
+  /// Packets before this one are of somebody who had the queue: with the next flush they get `unanswered`.
+  void answer_all_before(std::uint32_t id) noexcept;
+
   /// The kernel refused `count` verdicts.
   void count_refused(const verdict_cookie& cookie, bool gone) noexcept;
   void count_unanswered() noexcept;
   /// Verdicts alone; undecided is what of `received` has none.
-  [[nodiscard]] statistics stats(std::uint64_t received) const;
+  [[nodiscard]] statistics stats(const std::atomic<std::uint64_t>& received) const;
 
   /// The socket is about to go; holders may outlive it.
   void close() noexcept;
+  /// The same, unless a holder has a packet, or a verdict of one is not sent: then false.
+  [[nodiscard]] bool close_unless_held() noexcept;
 
  private:
   result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
   result<void> add_held();
+  [[nodiscard]] bool must_send_held() noexcept;
   [[nodiscard]] std::uint64_t& counter_of(verdict::action what) noexcept;
 
   mutable std::mutex mutex_;
   const netlink::socket* to_;
   const verdict unanswered_;
   bool reader_waits_ = false;
+  std::optional<std::uint32_t> all_before_ = {};
+  delay late_;            ///< what holders decided
   std::size_t held_ = 0;  ///< packets that holders have and that are not in out_ yet
   std::vector<std::pair<std::uint32_t, verdict>> decided_by_holders_;
   outgoing out_;
   outgoing now_;
   statistics counted_{};
-  std::uint64_t refused_ = 0;
 };
 
 }  // namespace ipq::queues

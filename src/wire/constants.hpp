@@ -76,6 +76,7 @@ enum queue_flag : std::uint32_t {
   queue_uid_gid = 8,
   queue_secctx = 16,
 };
+inline constexpr std::uint32_t all_queue_flags = 31;
 
 /// Bits of attribute_skb_info.
 enum skb_flag : std::uint32_t { skb_checksum_not_ready = 1, skb_gso = 2, skb_checksum_not_verified = 4 };

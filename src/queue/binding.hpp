@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// How a queue comes to its socket: bound in this network namespace or another, or taken over together with its queue.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+#include "ipq/error.hpp"
+#include "ipq/queue.hpp"
+#include "netlink/counters.hpp"
+#include "netlink/request.hpp"
+#include "netlink/socket.hpp"
+
+namespace ipq::queues {
+
+struct binding {
+  netlink::socket socket;
+  std::optional<netlink::counters_file> counters = {};  ///< of the socket's namespace; nullopt where they are not shown
+  bool had_owner = false;                               ///< packets may wait that somebody else has received
+  netlink::stash unread = {};                           ///< what came before the answer to adopt_queue
+};
+
+/// Bytes of the largest message that a queue with these options can send.
+[[nodiscard]] std::size_t largest_message(const queue_options& options) noexcept;
+
+/// Errors: as queue::open.
+[[nodiscard]] result<binding> bind_queue(const queue_options& options);
+
+/// Errors: as queue::adopt. `fd` stays the caller's; the binding has a duplicate.
+[[nodiscard]] result<binding> adopt_queue(int fd, const queue_options& options);
+
+}  // namespace ipq::queues
