@@ -88,9 +88,10 @@ class held_packet {
 
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
-  /// Gives the verdict and uses the packet up. To a live queue it is on its way when this returns if a reader waits in
-  /// receive(), and else goes out when the reader asks for its next batch, or with 63 others. Errors: those of
-  /// source::flush, EALREADY if it had one, ENODEV if the source is closed, EINVAL a replacement of more than 65531
+  /// Gives the verdict and uses the packet up. To a live queue it is on its way when this returns if the reader waits
+  /// in receive(), had nothing from it, or has decided or held all that try_receive() gave it, and so may wait by its
+  /// own means. While it works on a batch the verdict goes out with what it decides, or with 63 others. Errors: those
+  /// of source::flush, EALREADY if it had one, ENODEV if the source is closed, EINVAL a replacement of more than 65531
   /// bytes, EMSGSIZE one for a truncated packet.
   result<void> set_verdict(const verdict& answer) && {
     if (!to_) return failed("set verdict", EALREADY);

@@ -67,8 +67,9 @@ class queue::core {
 
  private:
   result<void> finish_batch();
-  result<void> wait(clock::time_point deadline);
-  [[nodiscard]] batch hand_over() noexcept;
+  result<void> go_idle();
+  result<void> end_batch();
+  [[nodiscard]] batch hand_over();
   void take_unread();
   void see_id(std::uint32_t id) noexcept;
   void take(std::span<const std::byte> datagram, bool truncated);
@@ -83,7 +84,9 @@ class queue::core {
   bool had_owner_;         ///< and the first packet, which tells what it has left, has not come yet
   netlink::stash unread_;  ///< datagrams from before adopt(), and the next of them
   std::size_t next_unread_ = 0;
-  bool idle_ = false;  ///< the program has seen that nothing is there, and waits by its own means
+  bool polled_ = false;  ///< the program waits by its own means
+  bool idle_ =
+      false;  ///< the reader waits or may do so: what holders decide goes at once, as nobody else would send it
   queues::delay late_;
   std::atomic<bool> stopped_ = false;
   std::vector<packet> packets_;
@@ -128,6 +131,11 @@ result<void> queue::core::flush() {
   return sent;
 }
 
+result<void> queue::core::end_batch() {
+  if (const auto sent = flush(); !sent) return sent;
+  return polled_ ? go_idle() : result<void>{};
+}
+
 result<int> queue::core::release() {
   const auto held_back = [&] { return failed("give queue away", EBUSY); };
   if (next_unread_ != unread_.size()) return held_back();
@@ -136,23 +144,24 @@ result<int> queue::core::release() {
   return socket_.release();
 }
 
-result<void> queue::core::wait(clock::time_point deadline) {
-  // From here on the verdicts of held packets go out at once: nobody else would send them.
-  if (const auto sent = sender_->set_reader_waits(true); !sent) return sent;
-  const auto waited = wake_.wait(socket_, deadline);
-  static_cast<void>(sender_->set_reader_waits(false));
-  return waited;
+result<void> queue::core::go_idle() {
+  if (idle_) return {};
+  idle_ = true;
+  return sender_->set_reader_waits(true);
 }
 
 result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it) {
-  if (idle_) static_cast<void>(sender_->set_reader_waits(idle_ = false));
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
   packets_.clear();
   answers_.clear();
   events_.clear();
+  polled_ = !wait_for_it;
   for (;;) {
-    if (stopped_.load(std::memory_order_relaxed)) return failed("receive", ECANCELED);
+    if (stopped_.load(std::memory_order_relaxed)) {
+      static_cast<void>(go_idle());
+      return failed("receive", ECANCELED);
+    }
     if (!unread_.empty()) [[unlikely]] {
       take_unread();
       if (!packets_.empty()) return hand_over();
@@ -168,17 +177,14 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
       return batch(packets_, events_);
     }
     if (!received.error().is(EAGAIN)) return std::unexpected(received.error());
-    if (!wait_for_it) {
-      // What is decided by holders until the next call goes out at once: nobody else would send it.
-      idle_ = true;
-      if (const auto sent = sender_->set_reader_waits(true); !sent) return std::unexpected(sent.error());
-      return failed("receive", ETIMEDOUT);
-    }
-    if (const auto waited = wait(deadline); !waited) return std::unexpected(waited.error());
+    if (const auto sent = go_idle(); !sent) return std::unexpected(sent.error());
+    if (!wait_for_it) return failed("receive", ETIMEDOUT);
+    if (const auto waited = wake_.wait(socket_, deadline); !waited) return std::unexpected(waited.error());
   }
 }
 
-batch queue::core::hand_over() noexcept {
+batch queue::core::hand_over() {
+  if (idle_ && !packets_.empty()) static_cast<void>(sender_->set_reader_waits(idle_ = false));
   undecided_ = packets_.size();
   received_.fetch_add(packets_.size(), std::memory_order_relaxed);
   return batch(packets_, events_);
@@ -278,12 +284,13 @@ result<void> queue::core::set_verdict(const packet& which, const verdict& given)
       if (const auto sent = flush(); !sent) return sent;
       if (const auto sent = sender_->send_now(its.id, given); !sent) return sent;
       its.how = answer::state::sent;
-      return --undecided_ == 0 ? flush() : result<void>{};
+      return --undecided_ == 0 ? end_batch() : result<void>{};
     }
   }
   its.how = answer::state::decided;
   its.given = given;
-  return --undecided_ == 0 || late_.is_over() ? flush() : result<void>{};
+  if (--undecided_ == 0) return end_batch();
+  return late_.is_over() ? flush() : result<void>{};
 }
 
 result<held_packet> queue::core::hold(const packet& which) {
@@ -296,10 +303,8 @@ result<held_packet> queue::core::hold(const packet& which) {
   }
   (*found)->how = answer::state::held;
   held_packet held(sender_, which.id, which.truncated);
-  if (--undecided_ == 0) {
-    // What can't be sent now is for the next receive to send, or to report.
-    static_cast<void>(flush());
-  }
+  // What can't be sent now is for the next receive to send, or to report.
+  if (--undecided_ == 0) static_cast<void>(end_batch());
   return held;
 }
 

@@ -118,14 +118,34 @@ TEST_F(live_queue, verdict_delay_may_be_as_long_as_can_be_said) {
   EXPECT_EQ(arrivals(3), (std::vector<std::string>{"a", "b", "c"}));
 }
 
-TEST_F(live_queue, held_packet_decided_in_an_event_loop_goes_at_once) {
+TEST_F(live_queue, held_packets_decided_in_an_event_loop_go_at_once) {
   queued();
   queue q = must_open();
   flow4().send("a");
-  held_packet held = must(q.hold(must(q.try_receive())[0]));
-  EXPECT_TRUE(q.try_receive().error().is(ETIMEDOUT));
-  must(std::move(held).set_verdict(verdict::accept()));
+  flow4().send("b");
+  const batch got = must(q.try_receive());
+  held_packet a = must(q.hold(got[0])), b = must(q.hold(got[1]));
+  must(std::move(a).set_verdict(verdict::accept()));
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"})) << "nobody asks for the next batch until it is there";
+  EXPECT_TRUE(q.try_receive().error().is(ETIMEDOUT));
+  must(std::move(b).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"b"}));
+}
+
+TEST_F(live_queue, held_packet_decided_after_receive_came_back_without_packets_goes_at_once) {
+  queued();
+  queue q = must_open();
+  flow4().send("a");
+  flow4().send("b");
+  const batch got = must(q.receive(soon()));
+  held_packet a = must(q.hold(got[0])), b = must(q.hold(got[1]));
+  EXPECT_TRUE(q.receive(queue::clock::now()).error().is(ETIMEDOUT));
+  must(std::move(a).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"}));
+  q.stop();
+  EXPECT_TRUE(q.receive(soon()).error().is(ECANCELED));
+  must(std::move(b).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"b"}));
 }
 
 TEST_F(live_queue, any_order_of_any_verdicts_reaches_the_right_packets) {

@@ -365,7 +365,7 @@ TEST_F(workers_test, stopped_by_a_signal_handler_that_never_runs_in_a_worker) {
   };
   ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
   const auto all = kernel_tests::threads();
-  EXPECT_EQ(all.size(), 1u + count);
+  EXPECT_GT(all.size(), count);
   for (const pid_t thread : all) {
     if (thread == ::getpid()) continue;
     EXPECT_NE(kernel_tests::blocked_signals(thread) >> (SIGUSR1 - 1) & 1, 0u);
