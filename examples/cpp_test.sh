@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the examples of the C++ library against real pings, in a network namespace that ends with this script.
-# usage: cpp_test.sh SIZE_FILTER WATCH_WITH_EPOLL SET_TTL
+# usage: cpp_test.sh SIZE_FILTER WATCH_WITH_EPOLL SET_TTL COUNT_WITH_WORKERS [DELAY_WITH_ASIO]
 set -euo pipefail
 if [ "${IPQ_INSIDE:-}" != yes ]; then
   unshare --net true 2>/dev/null || {
@@ -35,6 +35,13 @@ listens() {
   failed "$1 does not listen"
 }
 
+# Ends a program that does so by itself after SIGTERM.
+terminate() {
+  kill "$process"
+  wait "$process" || failed "$1 ended with an error"
+  process=
+}
+
 "$1" 2>"$folder/second" &
 process=$!
 listens size_filter
@@ -65,6 +72,32 @@ process=$!
 listens set_ttl
 reply=$(ping -c 1 -W 5 127.0.0.1) || failed "an edited ping is lost"
 [[ $reply == *' ttl=9 '* ]] || failed "the time to live is not 9: $reply"
+kill "$process"
+wait "$process" || true
+process=
+
+if [ $# -ge 5 ]; then
+  "$5" >"$folder/lines" &
+  process=$!
+  listens delay_with_asio
+  # Request and reply are held for 50 ms each, and the requests at the same time.
+  reply=$(ping -c 5 -i 0.01 -W 5 127.0.0.1) || failed "a delayed ping is lost"
+  shortest=$(sed -n 's|^rtt min/avg/max/mdev = \([0-9]*\).*|\1|p' <<<"$reply")
+  [ "$shortest" -ge 100 ] || failed "a ping was not delayed: $reply"
+  terminate delay_with_asio
+  grep -qx '10 received, 10 accepted, 0 held' "$folder/lines" || failed "$(cat "$folder/lines")"
+fi
+
+iptables-legacy -w -F OUTPUT
+iptables-legacy -w -A OUTPUT -p icmp -j NFQUEUE --queue-balance 0:1
+"$4" >"$folder/lines" &
+process=$!
+listens count_with_workers
+for address in 127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4; do
+  ping -q -c 1 -W 5 -s 100 "$address" >/dev/null || failed "a counted ping is lost"
+done
+terminate count_with_workers
+grep -qx 'protocol 1: 1024 bytes' "$folder/lines" || failed "$(cat "$folder/lines")"
 
 # The guides show these very programs.
 here=$(dirname "$0")
