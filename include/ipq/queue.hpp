@@ -15,6 +15,10 @@
 
 namespace ipq {
 
+namespace queues {
+struct maker;
+}
+
 struct queue_options {
   std::uint16_t number = 0;  ///< of the rule: NFQUEUE --queue-num, or 0 for the old QUEUE
 
@@ -106,8 +110,7 @@ class queue final : public source {
 
  private:
   class core;
-  template <class Obtain>
-  static result<queue> make(const queue_options& options, const Obtain& obtain);
+  friend struct queues::maker;
   explicit queue(std::unique_ptr<core> made) noexcept;
   std::unique_ptr<core> core_;
 };

@@ -24,11 +24,12 @@ struct event {
   enum class kind : std::uint8_t {
     gone,     ///< the packet was not there any more: its interface or a rule table went away (ENOENT)
     refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more
-    overrun   ///< the kernel had something to say and no room for it; stats() says how many packets were lost
+    overrun   ///< the receive buffer was full: `count` messages did not come, most often packets, which were dropped,
+              ///< or with fail_open accepted. Told with one of the next batches.
   };
   kind what;
   std::uint32_t id = 0;     ///< of the packet; of the last one where `count` had the same verdict
-  std::uint32_t count = 1;  ///< verdicts that this is about
+  std::uint32_t count = 1;  ///< verdicts, or messages, that this is about
   std::error_code code = {};
 };
 

@@ -174,7 +174,7 @@ std::size_t largest_message(const queue_options& options) noexcept {
   return packet_range(options) + attributes + (options.conntrack ? page : 0) + (options.security_context ? page : 0);
 }
 
-result<binding> bind_queue(const queue_options& options) {
+result<binding> bind_queue(const queue_options& options) try {
   if (const char* fault = fault_of(options); *fault != '\0') {
     return std::unexpected(about(failed("", EINVAL).error(), options, fault));
   }
@@ -192,9 +192,11 @@ result<binding> bind_queue(const queue_options& options) {
   });
   if (!entered) return std::unexpected(about_namespace(entered.error(), options));
   return made;
+} catch (const std::bad_alloc&) {
+  return std::unexpected(about(failed("", ENOMEM).error(), options));
 }
 
-result<binding> adopt_queue(int fd, const queue_options& options) {
+result<binding> adopt_queue(int fd, const queue_options& options) try {
   const auto refuse = [&](const char* advice) {
     return std::unexpected(about(failed("", EINVAL).error(), options, advice));
   };
@@ -235,6 +237,8 @@ result<binding> adopt_queue(int fd, const queue_options& options) {
   }
   if (where) static_cast<void>(netlink::run_inside(*where, [&] { open_counters(made); }));
   return made;
+} catch (const std::bad_alloc&) {
+  return std::unexpected(about(failed("", ENOMEM).error(), options));
 }
 
 }  // namespace ipq::queues

@@ -23,6 +23,12 @@ struct binding {
 /// Bytes of the largest message that a queue with these options can send.
 [[nodiscard]] std::size_t largest_message(const queue_options& options) noexcept;
 
+/// How queues are made, of live sockets and in tests of scripted ones.
+struct maker {
+  /// Errors: those of eventfd(2), ENOMEM.
+  [[nodiscard]] static result<queue> make(binding&& of, const queue_options& options);
+};
+
 /// Errors: as queue::open.
 [[nodiscard]] result<binding> bind_queue(const queue_options& options);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How long verdicts have waited to be sent, by a clock that costs some nanoseconds and moves in ticks of 1 to 10 ms.
+// A clock that costs some nanoseconds and moves in ticks of 1 to 10 ms, and how long verdicts have waited by it.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +8,13 @@
 
 namespace ipq::queues {
 
+/// Since some fixed time.
+inline std::chrono::nanoseconds coarse_now() noexcept {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 class delay {
  public:
   explicit delay(std::chrono::milliseconds most) noexcept : most_(std::min<std::chrono::milliseconds>(most, longest)) {}
@@ -15,9 +22,7 @@ class delay {
   /// A verdict waits from now on: whether it, or one before, has waited for long enough.
   [[nodiscard]] bool is_over() noexcept {
     if (most_.count() == 0) return true;
-    timespec time{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-    const auto now = std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+    const auto now = coarse_now();
     if (since_ == none) since_ = now;
     return now - since_ >= most_;
   }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <new>
 #include <vector>
 
@@ -69,6 +70,8 @@ class queue::core {
   result<void> finish_batch();
   result<void> go_idle();
   result<void> end_batch();
+  static constexpr std::size_t most_unlooked_busy = std::numeric_limits<std::size_t>::max(), most_unlooked_idle = 16;
+  void look_for_loss(std::size_t most_unlooked);
   [[nodiscard]] batch hand_over();
   void take_unread();
   void see_id(std::uint32_t id) noexcept;
@@ -88,6 +91,9 @@ class queue::core {
   bool idle_ =
       false;  ///< the reader waits or may do so: what holders decide goes at once, as nobody else would send it
   queues::delay late_;
+  std::uint32_t drops_ = socket_.drops();  ///< messages that the receive buffer had no room for, and are told
+  std::size_t unlooked_ = 0;               ///< packets since they were looked for
+  std::chrono::nanoseconds looked_at_{};
   std::atomic<bool> stopped_ = false;
   std::vector<packet> packets_;
   std::vector<answer> answers_;  ///< of packets_, each at the same index
@@ -131,6 +137,18 @@ result<void> queue::core::flush() {
   return sent;
 }
 
+void queue::core::look_for_loss(std::size_t most_unlooked) {
+  // It costs a system call: at most one a tick, or before a wait one after as many packets as fill a small buffer.
+  const auto now = queues::coarse_now();
+  if (now == looked_at_ && unlooked_ < most_unlooked) return;
+  looked_at_ = now;
+  unlooked_ = 0;
+  const std::uint32_t drops = socket_.drops();
+  if (const std::uint32_t lost = drops - std::exchange(drops_, drops); lost != 0) {
+    events_.push_back({.what = event::kind::overrun, .count = lost});
+  }
+}
+
 result<void> queue::core::end_batch() {
   if (const auto sent = flush(); !sent) return sent;
   return polled_ ? go_idle() : result<void>{};
@@ -169,14 +187,18 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
     const auto received = arena_.receive(socket_);
     if (received) {
       for (std::size_t i = 0; i < *received; ++i) take(arena_[i], arena_.truncated(i));
+      unlooked_ += packets_.size();
+      look_for_loss(most_unlooked_busy);
       if (packets_.empty() && events_.empty()) continue;
       return hand_over();
     }
     if (received.error().is(ENOBUFS)) {
       events_.push_back({.what = event::kind::overrun});
-      return batch(packets_, events_);
+      return hand_over();
     }
     if (!received.error().is(EAGAIN)) return std::unexpected(received.error());
+    look_for_loss(most_unlooked_idle);
+    if (!events_.empty()) return hand_over();
     if (const auto sent = go_idle(); !sent) return std::unexpected(sent.error());
     if (!wait_for_it) return failed("receive", ETIMEDOUT);
     if (const auto waited = wake_.wait(socket_, deadline); !waited) return std::unexpected(waited.error());
@@ -340,25 +362,26 @@ error about(error what, const queue_options& options) noexcept {
 
 }  // namespace
 
-template <class Obtain>
-result<queue> queue::make(const queue_options& options, const Obtain& obtain) {
+result<queue> queues::maker::make(binding&& of, const queue_options& options) {
   try {
     auto wake = netlink::wake::create();
     if (!wake) return std::unexpected(about(wake.error(), options));
-    auto bound = obtain();
-    if (!bound) return std::unexpected(bound.error());
-    return queue(std::make_unique<core>(*std::move(bound), *std::move(wake), options));
+    return queue(std::make_unique<queue::core>(std::move(of), *std::move(wake), options));
   } catch (const std::bad_alloc&) {
     return std::unexpected(about(failed("", ENOMEM).error(), options));
   }
 }
 
 result<queue> queue::open(const queue_options& options) {
-  return make(options, [&] { return queues::bind_queue(options); });
+  auto bound = queues::bind_queue(options);
+  if (!bound) return std::unexpected(bound.error());
+  return queues::maker::make(*std::move(bound), options);
 }
 
 result<queue> queue::adopt(int fd, const queue_options& options) {
-  auto adopted = make(options, [&] { return queues::adopt_queue(fd, options); });
+  auto bound = queues::adopt_queue(fd, options);
+  if (!bound) return std::unexpected(bound.error());
+  auto adopted = queues::maker::make(*std::move(bound), options);
   if (adopted) const netlink::descriptor closed(fd);
   return adopted;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "queue/sender.hpp"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace ipq::queues {
@@ -162,8 +163,10 @@ result<void> sender::set_reader_waits(bool waits) {
 
 void sender::count_refused(const verdict_cookie& cookie, bool gone) noexcept {
   const std::lock_guard locked(mutex_);
-  counter_of(cookie.what) -= cookie.count;
-  (gone ? counted_.gone : counted_.refused) += cookie.count;
+  auto& counted = counter_of(cookie.what);
+  const auto count = std::min<std::uint64_t>(cookie.count, counted);  // more were not sent
+  counted -= count;
+  (gone ? counted_.gone : counted_.refused) += count;
 }
 
 void sender::count_unanswered() noexcept {

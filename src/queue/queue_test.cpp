@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+// The queue over a scripted kernel: what a real one does once in 2^32 packets, or should never do.
+#include "ipq/queue.hpp"
+
+#include <gtest/gtest.h>
+#include <linux/netlink.h>
+
+#include <array>
+#include <cerrno>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "netlink/scripted_kernel.hpp"
+#include "queue/binding.hpp"
+#include "wire/bytes.hpp"
+#include "wire/config.hpp"
+#include "wire/constants.hpp"
+
+namespace ipq {
+namespace {
+
+using netlink::byte_vector;
+using netlink::scripted_verdict;
+using namespace std::chrono_literals;
+
+constexpr std::uint16_t number = 3;
+
+class scripted_queue_test : public testing::Test {
+ protected:
+  /// The kernel copies `range` bytes of each packet, whatever the options say.
+  queue open(const queue_options& options = {.number = number}, std::uint32_t range = 0xffff) {
+    auto socket = kernel.open(NETLINK_NETFILTER);
+    if (!socket) throw std::runtime_error(socket.error().message());
+    alignas(4) std::byte request[wire::max_config_size];
+    const auto length = wire::encode_config({.queue = number,
+                                             .command = wire::config_command::bind,
+                                             .copy = {{wire::copy_mode::packet, range}},
+                                             .max_length = 1u << 20},
+                                            request);
+    if (!socket->send(std::span<const std::byte>(request, length))) throw std::runtime_error("bind");
+    kernel.settle();
+    auto made = queues::maker::make({.socket = *std::move(socket)}, options);
+    if (!made) throw std::runtime_error(made.error().message());
+    return *std::move(made);
+  }
+
+  std::uint32_t arrive(std::size_t size = 20) {
+    const byte_vector bytes(size, std::byte{0x45});
+    return kernel.queue_packet({.queue = number, .family = 2, .payload = bytes}).value();
+  }
+  static batch must_receive(queue& from) {
+    const auto got = from.receive(queue::clock::now() + 10s);
+    if (!got) throw std::runtime_error(got.error().message());
+    return *got;
+  }
+  std::vector<std::uint32_t> waiting() { return kernel.find_queue(number)->waiting; }
+
+  netlink::scripted_kernel kernel;
+};
+
+TEST_F(scripted_queue_test, ids_wrap_and_a_batch_verdict_hits_what_was_decided_alone) {
+  queue q = open();
+  kernel.set_next_id(number, 0xfffffffd);
+  for (int i = 0; i < 6; ++i) arrive();
+  const batch got = must_receive(q);
+  ASSERT_EQ(got.size(), 6u);
+  EXPECT_EQ(got[2].id, 0xffffffffu);
+  EXPECT_EQ(got[3].id, 0u);
+  for (const std::size_t i : {0, 1, 2, 3, 5}) EXPECT_TRUE(q.set_verdict(got[i], verdict::accept()));
+  EXPECT_TRUE(q.flush());
+  EXPECT_EQ(waiting(), std::vector<std::uint32_t>{1});
+  EXPECT_EQ(kernel.requests().size(), 3u) << "the bind, a batch verdict up to 0, and a verdict on 2";
+  EXPECT_TRUE(q.set_verdict(got[4], verdict::drop()));
+  EXPECT_TRUE(waiting().empty());
+  EXPECT_EQ(kernel.verdicts().back().value, 0u);
+}
+
+TEST_F(scripted_queue_test, closing_accepts_what_waits_across_the_wrap) {
+  {
+    queue q = open({.number = number, .at_close = queue_options::closing::accept_waiting});
+    kernel.set_next_id(number, 0xfffffffe);
+    arrive();
+    auto held = q.hold(must_receive(q)[0]);
+    for (int i = 0; i < 3; ++i) arrive();
+    const queue closed = std::move(q);
+  }
+  const auto given = kernel.verdicts();
+  ASSERT_EQ(given.size(), 4u);
+  EXPECT_EQ(given[0].id, 0xfffffffeu);
+  EXPECT_EQ(given[3].id, 1u);
+  for (const auto& each : given) EXPECT_EQ(each.value, 1u);
+}
+
+// Whatever is done in whatever order, every packet gets the verdict that it was given, once, and no other.
+TEST_F(scripted_queue_test, no_packet_gets_the_verdict_of_another) {
+  queue q = open({.number = number, .unanswered = verdict::accept().with_mark(99), .verdict_delay = 1h});
+  kernel.set_next_id(number, 0xffffff00);
+  std::mt19937 random(7);
+  const auto chance = [&](unsigned of) { return random() % of == 0; };
+  std::map<std::uint32_t, verdict> wanted;  // what was decided, sent or not
+  std::vector<held_packet> held;
+  std::vector<packet> open_packets;  // copies of what the batch has undecided
+  std::array<std::byte, 20> replacement{};
+  const auto any_verdict = [&]() -> verdict {
+    switch (random() % 6) {
+      case 0:
+        return verdict::drop();
+      case 1:
+        return verdict::accept().with_mark(random() % 2);
+      case 2:
+        return verdict::accept().with_priority(7);
+      case 3:
+        return verdict::queue(number);
+      default:
+        return verdict::accept();
+    }
+  };
+  std::size_t arrived = 0;
+  const auto leave_open_ones = [&] {
+    for (const packet& p : open_packets) wanted.emplace(p.id, verdict::accept().with_mark(99));
+    open_packets.clear();
+  };
+  const auto check = [&] {
+    for (const scripted_verdict& given : kernel.verdicts()) {
+      const auto found = wanted.find(given.id);
+      ASSERT_NE(found, wanted.end()) << "packet " << given.id << " was not decided";
+      ASSERT_EQ(given.value, found->second.value()) << "packet " << given.id;
+      ASSERT_EQ(given.mark, found->second.mark()) << "packet " << given.id;
+      ASSERT_EQ(given.priority, found->second.priority()) << "packet " << given.id;
+      ASSERT_EQ(given.payload.has_value(), !found->second.payload().empty()) << "packet " << given.id;
+    }
+  };
+  for (int step = 0; step < 4000; ++step) {
+    for (auto more = random() % 5; more > 0 && arrived < 9000; --more, ++arrived) arrive();
+    if (chance(4)) {
+      leave_open_ones();
+      if (const auto got = q.try_receive()) open_packets.assign(got->begin(), got->end());
+    }
+    if (!open_packets.empty() && !chance(3)) {
+      const auto which = chance(2) ? open_packets.begin() : open_packets.begin() + random() % open_packets.size();
+      if (chance(4)) {
+        held.push_back(q.hold(*which).value());
+      } else {
+        const auto given = chance(20) ? verdict::accept().with_payload(replacement) : any_verdict();
+        ASSERT_TRUE(q.set_verdict(*which, given));
+        wanted.emplace(which->id, given);
+      }
+      open_packets.erase(which);
+    }
+    if (!held.empty() && chance(16)) {
+      const auto which = held.begin() + random() % held.size();
+      const auto id = which->id();
+      if (chance(4)) {
+        wanted.emplace(id, verdict::accept().with_mark(99));
+      } else {
+        const auto given = any_verdict();
+        ASSERT_TRUE(std::move(*which).set_verdict(given));
+        wanted.emplace(id, given);
+      }
+      held.erase(which);
+    }
+    if (chance(50)) {
+      ASSERT_TRUE(q.flush());
+    }
+    if (step % 200 == 0) check();
+    if (HasFatalFailure()) return;
+  }
+  const auto still_held = held.size();
+  leave_open_ones();
+  while (const auto got = q.try_receive()) {
+    for (const packet& p : *got) {
+      ASSERT_TRUE(q.set_verdict(p, verdict::drop()));
+      wanted.emplace(p.id, verdict::drop());
+    }
+  }
+  check();
+  const auto given = kernel.verdicts();
+  EXPECT_EQ(given.size(), wanted.size()) << "each once";
+  EXPECT_EQ(waiting().size(), still_held);
+  const statistics s = q.stats();
+  EXPECT_EQ(s.received, arrived);
+  EXPECT_EQ(s.undecided, still_held);
+  EXPECT_EQ(s.accepted + s.dropped + s.requeued + s.undecided, arrived);
+  EXPECT_EQ(s.gone + s.refused, 0u);
+  EXPECT_GT(still_held, 0u);
+}
+
+TEST_F(scripted_queue_test, connection_mark_is_a_nested_attribute) {
+  queue q = open();
+  arrive();
+  EXPECT_TRUE(q.set_verdict(must_receive(q)[0], verdict::accept().with_connmark(0x01020304)));
+  const auto sent = kernel.requests().back();
+  const byte_vector* connection = sent.find(wire::attribute_ct);
+  ASSERT_NE(connection, nullptr);
+  ASSERT_EQ(connection->size(), 8u);
+  EXPECT_EQ(wire::load<std::uint16_t>(connection->data()), 8);      // length
+  EXPECT_EQ(wire::load<std::uint16_t>(connection->data() + 2), 8);  // CTA_MARK
+  EXPECT_EQ(sent.number(wire::attribute_ct, 4), 0x01020304u);
+}
+
+TEST_F(scripted_queue_test, neighbours_with_a_connection_mark_or_payload_are_not_merged) {
+  queue q = open();
+  for (int i = 0; i < 4; ++i) arrive();
+  const batch got = must_receive(q);
+  EXPECT_TRUE(q.set_verdict(got[0], verdict::accept().with_connmark(1)));
+  EXPECT_TRUE(q.set_verdict(got[1], verdict::accept().with_connmark(1)));
+  EXPECT_TRUE(q.set_verdict(got[2], verdict::accept().with_payload(got[2].payload)));
+  EXPECT_TRUE(q.set_verdict(got[3], verdict::accept().with_payload(got[3].payload)));
+  EXPECT_EQ(kernel.requests().size(), 5u);
+  EXPECT_EQ(kernel.verdicts().size(), 4u);
+  EXPECT_TRUE(kernel.verdicts()[3].payload);
+}
+
+TEST_F(scripted_queue_test, messages_that_cant_be_read_are_counted_and_passed_over) {
+  queue q = open();
+  const byte_vector garbage(7, std::byte{0xff});
+  kernel.deliver(garbage);
+  byte_vector without_id(wire::nlmsg_header_size + wire::nfgen_size);
+  wire::store(without_id.data(), static_cast<std::uint32_t>(without_id.size()));
+  wire::store(without_id.data() + 4, std::uint16_t{wire::message_packet});
+  kernel.deliver(without_id);
+  const auto id = arrive();
+  const batch got = must_receive(q);
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].id, id);
+  EXPECT_EQ(q.stats().malformed, 2u);
+  EXPECT_EQ(q.stats().received, 1u);
+}
+
+TEST_F(scripted_queue_test, packet_larger_than_was_asked_for_gets_the_stated_verdict) {
+  queue q = open({.number = number, .copy_range = 100, .unanswered = verdict::accept().with_mark(5)}, 0xffff);
+  const auto cut = arrive(4000);
+  const auto next = arrive(50);
+  const batch got = must_receive(q);
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].id, next);
+  EXPECT_TRUE(q.set_verdict(got[0], verdict::drop()));
+  const auto given = kernel.verdicts();
+  ASSERT_EQ(given.size(), 2u);
+  EXPECT_EQ(given[0].id, cut);
+  EXPECT_EQ(given[0].mark, 5u);
+  const statistics s = q.stats();
+  EXPECT_EQ(s.malformed, 1u);
+  EXPECT_EQ(s.unanswered, 1u);
+  EXPECT_EQ(s.received, 2u);
+}
+
+TEST_F(scripted_queue_test, any_error_is_the_event_of_its_packet_and_disturbs_nobody) {
+  queue q = open();
+  kernel.set_handler([](const netlink::scripted_request& request) -> std::optional<netlink::scripted_kernel::answers> {
+    if (request.type != wire::message_verdict || request.sequence != 2) return std::nullopt;
+    return netlink::scripted_kernel::answers{netlink::scripted_kernel::answer(request, EIO)};
+  });
+  for (int i = 0; i < 3; ++i) arrive();
+  const batch got = must_receive(q);
+  EXPECT_TRUE(q.set_verdict(got[0], verdict::accept()));
+  EXPECT_TRUE(q.set_verdict(got[1], verdict::drop()));
+  EXPECT_TRUE(q.set_verdict(got[2], verdict::accept()));
+  kernel.settle();
+  const auto id = arrive();
+  const batch next = must_receive(q);
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].id, id);
+  ASSERT_EQ(next.events().size(), 1u);
+  const event& refused = next.events()[0];
+  EXPECT_EQ(refused.what, event::kind::refused);
+  EXPECT_EQ(refused.id, 2u);
+  EXPECT_EQ(refused.count, 1u);
+  EXPECT_EQ(refused.code.value(), EIO);
+  const statistics s = q.stats();
+  EXPECT_EQ(s.refused, 1u);
+  EXPECT_EQ(s.dropped, 0u);
+  EXPECT_EQ(s.accepted, 2u);
+  EXPECT_EQ(s.undecided, 1u);
+}
+
+TEST_F(scripted_queue_test, lies_about_refused_verdicts_leave_counters_that_add_up) {
+  queue q = open();
+  arrive();
+  EXPECT_TRUE(q.set_verdict(must_receive(q)[0], verdict::accept()));
+  const auto sent = kernel.requests().back();
+  for (const std::uint32_t cookie : {0xffffff01u, 0xffffffffu, 1u, 0u}) {  // too many, of no kind, none
+    auto answer = netlink::scripted_kernel::answer(sent, ENOENT);
+    wire::store(answer.data() + wire::nlmsg_header_size + 4 + 12, cookie);
+    kernel.deliver(answer);
+  }
+  kernel.deliver(netlink::scripted_kernel::answer(sent, 0));
+  auto foreign = sent;
+  foreign.type = wire::message_config;
+  auto answer = netlink::scripted_kernel::answer(foreign, EPERM);
+  wire::store(answer.data() + wire::nlmsg_header_size + 4 + 4, std::uint16_t{wire::message_config});
+  kernel.deliver(answer);
+  while (q.try_receive()) {
+  }
+  const statistics s = q.stats();
+  EXPECT_EQ(s.received,
+            s.accepted + s.dropped + s.repeated + s.stopped + s.requeued + s.gone + s.refused + s.undecided);
+  EXPECT_LE(s.gone, 1u);
+  EXPECT_EQ(s.refused, 0u);
+}
+
+}  // namespace
+}  // namespace ipq
