@@ -72,13 +72,14 @@ error explain(int code, const queue_options& options) {
       made.owner = owner->pid;
       owner->command.copy(made.owner_name.data(), made.owner_name.size() - 1);
     }
-  } else if (code == EINVAL) {
-    // nfnetlink.c: a subsystem that is not there.
+  } else if (code == EINVAL || code == EPROTONOSUPPORT) {
+    // nfnetlink.c: a subsystem that is not there; af_netlink.c: nor is nfnetlink itself.
     replace(ENOSYS);
     made.advice = "the kernel has no nfnetlink_queue (CONFIG_NETFILTER_NETLINK_QUEUE)";
   } else if (code == EOPNOTSUPP) {
-    made.advice = options.conntrack ? "conntrack needs CONFIG_NETFILTER_NETLINK_GLUE_CT in the kernel"
-                                    : "the kernel does not know one of the flags asked for";
+    made.advice = options.conntrack
+                      ? "conntrack needs nf_conntrack_netlink in the kernel (CONFIG_NETFILTER_NETLINK_GLUE_CT)"
+                      : "the kernel does not know one of the flags asked for";
   }
   return made;
 }
@@ -124,7 +125,7 @@ void open_counters(binding& of) {
 /// In the network namespace of this thread.
 result<binding> bind_here(const queue_options& options) {
   auto opened = netlink::kernel().open(netfilter_protocol);
-  if (!opened) return std::unexpected(about(opened.error(), options));
+  if (!opened) return std::unexpected(explain(opened.error().code.value(), options));
   binding made{.socket = *std::move(opened)};
   if (const auto prepared = prepare(made.socket, options); !prepared) {
     return std::unexpected(about(prepared.error(), options));
