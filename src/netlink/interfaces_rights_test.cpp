@@ -27,6 +27,11 @@ class interfaces_of_a_namespace : public kernel_tests::network_test {
   interfaces names{kernel()};
 
   std::string name_of(std::uint32_t index) { return names.find(index).name.data(); }
+  // Before Linux 6.2 an interface that is up keeps its name.
+  static void rename(const std::string& from, const std::string& to) {
+    must_run("ip -batch -",
+             "link set " + from + " down\nlink set " + from + " name " + to + "\nlink set " + to + " up\n");
+  }
   static void wait_out_memory() { std::this_thread::sleep_for(interfaces::max_age + 1us); }
 };
 
@@ -43,7 +48,7 @@ TEST_F(interfaces_of_a_namespace, rename_is_followed_at_once) {
   EXPECT_EQ(name_of(index), "near0");
   for (int i = 0; i < 20; ++i) {
     const std::string name = "renamed" + std::to_string(i);
-    must_run("ip link set dev " + std::string(i == 0 ? "near0" : "renamed" + std::to_string(i - 1)) + " name " + name);
+    rename(i == 0 ? "near0" : "renamed" + std::to_string(i - 1), name);
     EXPECT_EQ(name_of(index), name);
   }
 }
@@ -62,7 +67,7 @@ TEST_F(interfaces_of_a_namespace, re_creation_under_the_same_index_is_followed) 
 }
 
 TEST_F(interfaces_of_a_namespace, longest_name) {
-  must_run("ip link set dev near0 name fifteen_letters");
+  rename("near0", "fifteen_letters");
   EXPECT_EQ(name_of(::if_nametoindex("fifteen_letters")), "fifteen_letters");
 }
 
@@ -73,10 +78,10 @@ TEST_F(interfaces_of_a_namespace, regress_overrun_of_announcements_is_survived) 
   std::string batch;
   for (int i = 0; i < 2000; ++i) batch += "link set lo mtu " + std::to_string(10'000 + i) + "\n";
   must_run("ip -batch -", batch);
-  must_run("ip link set dev near0 name lost0");
+  rename("near0", "lost0");
   wait_out_memory();
   EXPECT_EQ(name_of(index), "lost0");
-  must_run("ip link set dev lost0 name found0");
+  rename("lost0", "found0");
   wait_out_memory();
   EXPECT_EQ(name_of(index), "found0");
 }
@@ -85,9 +90,12 @@ TEST_F(interfaces_of_a_namespace, thread_that_has_moved_still_hears_of_the_first
   const std::uint32_t index = ::if_nametoindex("near0");
   EXPECT_EQ(name_of(1), "lo");
   const kernel_tests::inside elsewhere(far_ns());
-  must_run("ip link set dev far0 name elsewhere0");
+  rename("far0", "elsewhere0");
   EXPECT_EQ(name_of(index), "near0");
-  kernel_tests::in(near_ns(), [] { return must_run("ip link set dev near0 name renamed0"); });
+  kernel_tests::in(near_ns(), [] {
+    rename("near0", "renamed0");
+    return true;
+  });
   wait_out_memory();
   EXPECT_EQ(name_of(index), "renamed0");
 }
@@ -104,7 +112,7 @@ TEST_F(interfaces_of_a_namespace, child_and_parent_of_a_fork_both_follow) {
     line.wait_for_go();
   });
   EXPECT_EQ(forked.hear(), "near0");
-  must_run("ip link set dev near0 name renamed0");
+  rename("near0", "renamed0");
   forked.go();
   EXPECT_EQ(forked.hear(), "renamed0");
   wait_out_memory();
