@@ -78,7 +78,7 @@ $(how_to_open_user_namespaces)"
 
 # ---- inside: every process that is started here ends with this one, however that ends
 
-# Debian's iptables is iptables-nft, whose QUEUE needs an option that not every kernel has.
+# Debian's iptables is iptables-nft, which does not know QUEUE: it asks the kernel for a target of that name.
 add_rule() {
   local tried=''
   for iptables in iptables iptables-legacy; do
@@ -91,7 +91,7 @@ add_rule() {
     fi
   done
   missing "no iptables takes the rule:
-${tried}The kernel needs CONFIG_IP_NF_FILTER (as a module: modprobe iptable_filter) or CONFIG_NFT_QUEUE."
+${tried}The kernel needs CONFIG_IP_NF_FILTER (as a module: modprobe iptable_filter)."
 }
 
 queued_by_rule() { "$iptables" -nvxL OUTPUT | awk '$3 == "QUEUE" { print $1 }'; }
@@ -166,7 +166,7 @@ demo() {
   heading "The classic rule"
   add_rule
   shown "iptables -A OUTPUT -p icmp -j QUEUE"
-  [ "$iptables" = iptables ] || echo "    added with $iptables: for iptables-nft, this kernel lacks nft's queue statement"
+  [ "$iptables" = iptables ] || echo "    added with $iptables, since iptables-nft does not know QUEUE"
   plug_in_peer
 
   heading "While a program listens"
