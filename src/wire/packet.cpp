@@ -158,11 +158,9 @@ std::span<std::byte> trim_payload(std::span<std::byte> datagram, const packet& p
   if (parsed.payload.size() <= length) return datagram;
   const auto at = static_cast<std::size_t>(parsed.payload.data() - datagram.data());
   if (align(at + parsed.payload.size()) < datagram.size()) return datagram;
-  const std::size_t left = length == 0 ? at - attribute_header_size : at + length;
+  const std::size_t left = at + length;
   store(datagram.data(), static_cast<std::uint32_t>(left));  // nlmsg_len
-  if (length != 0) {
-    store(datagram.data() + at - attribute_header_size, static_cast<std::uint16_t>(attribute_header_size + length));
-  }
+  store(datagram.data() + at - attribute_header_size, static_cast<std::uint16_t>(attribute_header_size + length));
   return datagram.first(left);
 }
 

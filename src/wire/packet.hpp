@@ -14,9 +14,9 @@ namespace ipq::wire {
 /// has no id: nothing could be answered to it. The views of the packet point into `received`.
 [[nodiscard]] std::optional<packet> parse_packet(const message& received) noexcept;
 
-/// Shortens the packet message in `datagram` to `length` bytes of payload, as if the packet had no more; with 0 the
-/// attribute goes too. `parsed` is what was parsed from it. Returns the datagram that is left: the whole of it
-/// where the payload is not longer, or not the last attribute.
+/// Shortens the packet message in `datagram` to `length` bytes of payload, as if the packet had no more. `parsed` is
+/// what was parsed from it. Returns the datagram that is left: the whole of it where the payload is not longer, or not
+/// the last attribute.
 [[nodiscard]] std::span<std::byte> trim_payload(std::span<std::byte> datagram, const packet& parsed,
                                                 std::size_t length) noexcept;
 

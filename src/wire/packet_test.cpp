@@ -540,15 +540,23 @@ TEST(trim_payload, shortens_the_last_attribute) {
   }
 }
 
-TEST(trim_payload, takes_the_attribute_away) {
+TEST(trim_payload, leaves_an_empty_attribute) {
   byte_vector datagram = recorded("packet_input");
   const auto trimmed = trim_payload(datagram, *parsed(datagram), 0);
-  EXPECT_EQ(trimmed.size(), 113u - 37u);
+  EXPECT_EQ(trimmed.size(), 113u - 37u + 4u);
   const byte_vector alone(trimmed.begin(), trimmed.end());
   const auto packet = parsed(alone);
   ASSERT_TRUE(packet);
   EXPECT_TRUE(packet->payload.empty());
   EXPECT_TRUE(packet->timestamp);
+}
+
+// Found by fuzz_messages: where the attribute was taken away, an earlier one counted.
+TEST(trim_payload, leaves_nothing_of_an_earlier_payload) {
+  byte_vector datagram = message_bytes::packet().attribute(10, byte_vector(4)).attribute(10, byte_vector(61)).done();
+  const auto trimmed = trim_payload(datagram, *parsed(datagram), 0);
+  const byte_vector alone(trimmed.begin(), trimmed.end());
+  EXPECT_TRUE(parsed(alone)->payload.empty());
 }
 
 TEST(trim_payload, leaves_what_is_short_enough) {
