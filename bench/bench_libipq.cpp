@@ -88,7 +88,7 @@ std::vector<series> run_rounds(bench_bed& bed, const options& wanted, circumstan
 
   std::vector<series> runs;
   for (const unsigned size : wanted.sizes) {
-    for (const unsigned verdict : {NF_DROP, NF_ACCEPT}) {
+    for (const unsigned verdict : {0u + NF_DROP, 0u + NF_ACCEPT}) {
       auto at_once = wanted.packets;
       for (const auto index : all) {
         at_once = std::min(at_once, bed.packets_at_once(contestants[index], size));

@@ -21,7 +21,6 @@ namespace {
 constexpr std::uint32_t verdict_drop = 0;
 constexpr std::uint32_t verdict_accept = 1;
 constexpr std::uint32_t verdict_stolen = 2;
-constexpr std::uint32_t verdict_queue = 3;
 constexpr std::uint8_t hook_forward = 2;  // NF_INET_FORWARD
 constexpr std::array verdict_names{"drop", "accept", "stolen", "queue", "repeat", "stop"};
 

@@ -204,7 +204,7 @@ TEST_F(handle_test, an_invalid_mode_leaves_the_one_that_is_set) {
 TEST_F(handle_test, bytes_that_are_no_message_are_passed_over) {
   auto h = listen();
   const auto any = payload_of(200);
-  for (const std::size_t length : {1, 4, 15, 16, 19, 20, 24, 200}) kernel.deliver(std::span(any).first(length));
+  for (const std::size_t length : {1u, 4u, 15u, 16u, 19u, 20u, 24u, 200u}) kernel.deliver(std::span(any).first(length));
   EXPECT_EQ(read(*h, once), 0);
   const auto id = queue(payload_of(84));
   EXPECT_EQ(read(*h), 196);

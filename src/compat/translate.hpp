@@ -12,7 +12,7 @@
 
 namespace ipq::compat {
 
-/// Smallest buffer that ipq_read takes: struct nlmsgerr.
+/// Smallest buffer that ipq_read takes, and the least that `into` below holds: struct nlmsgerr.
 inline constexpr std::size_t min_read_buffer = 20;
 
 /// Writes IPQM_PACKET: struct nlmsghdr, ipq_packet_msg_t and the payload, padded to 4. Returns its length. Of a message

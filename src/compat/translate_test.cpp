@@ -114,7 +114,7 @@ TEST(translate, hardware_fields_need_an_input_device) {
 }
 
 TEST(translate, the_length_is_rounded_up_and_the_padding_is_zero) {
-  for (const std::size_t length : {81, 82, 83, 84}) {
+  for (const std::size_t length : {81u, 82u, 83u, 84u}) {
     const auto payload = payload_of(length);
     packet queued;
     queued.payload = payload;

@@ -88,7 +88,7 @@ TEST_F(verdict, second_one_is_enoent) {
   for (auto protocol : {ipv4, ipv6}) {
     const flow& packets = flow_of(protocol).rule();
     handle h{protocol, IPQ_COPY_PACKET};
-    for (auto first : {NF_ACCEPT, NF_DROP, NF_STOP}) {
+    for (const unsigned first : {0u + NF_ACCEPT, 0u + NF_DROP, 0u + NF_STOP}) {
       const message m = queued(h, packets, "twice");
       set_verdict(h, m.id(), first);
       EXPECT_EQ(ipq_set_verdict(h, m.id(), NF_ACCEPT, 0, nullptr), 40);
