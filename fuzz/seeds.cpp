@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+// Writes the first inputs of every fuzz target: recorded messages of a kernel, packets of every protocol, and scripts
+// of edits and calls. usage: fuzz_seeds FOLDER
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "../tests/data/message_bytes.hpp"
+#include "../tests/data/recorded.hpp"
+
+namespace {
+
+using test_data::be16;
+using test_data::be32;
+using test_data::byte_vector;
+using test_data::bytes_of;
+using test_data::message_bytes;
+
+std::filesystem::path folder;
+
+byte_vector joined(std::initializer_list<byte_vector> parts) {
+  byte_vector whole;
+  for (const auto& part : parts) whole.insert(whole.end(), part.begin(), part.end());
+  return whole;
+}
+
+byte_vector zeros(std::size_t count) {
+  return byte_vector(count);
+}
+
+unsigned length_of(const byte_vector& bytes) {
+  return static_cast<unsigned>(bytes.size());
+}
+
+void write(const std::string& target, const std::string& name, const byte_vector& content) {
+  std::filesystem::create_directories(folder / target);
+  std::ofstream file(folder / target / name, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(content.data()), static_cast<std::streamsize>(content.size()));
+  if (!file.flush()) throw std::runtime_error("can't write " + (folder / target / name).string());
+}
+
+/// A packet message with every attribute there is.
+byte_vector complete_message() {
+  const byte_vector tag = message_bytes(0, 0).attribute(2, be16(42)).attribute(1, be16(0x8100)).done();
+  return message_bytes::packet(7, 3, 99, 0x0800, 2)
+      .attribute(7, be32(3))
+      .attribute(5, be32(2))
+      .attribute(8, be32(4))
+      .attribute(6, be32(2))
+      .attribute(3, be32(0x1234))
+      .attribute(21, be32(6))
+      .attribute(9, be16(6), be16(0), bytes_of({2, 0, 0, 0, 0, 1, 0, 0}))
+      .attribute(0x8000 | 19, std::span(tag).subspan(16))
+      .attribute(20, byte_vector(14, std::byte{0x22}))
+      .attribute(4, test_data::be64(1'700'000'000), test_data::be64(123'456))
+      .attribute(16, be32(1000))
+      .attribute(17, be32(100))
+      .attribute(22, be32(0x10001))
+      .attribute(18, bytes_of("context"))
+      .attribute(0x8000 | 11, bytes_of({8, 0, 8, 0, 0, 0, 0, 7}))
+      .attribute(12, be32(2))
+      .attribute(13, be32(1500))
+      .attribute(14, be32(5))
+      .attribute(10, byte_vector(61, std::byte{0x33}))
+      .done();
+}
+
+void write_messages() {
+  std::vector<std::pair<std::string, byte_vector>> messages{{"complete", complete_message()}};
+  for (const std::string prefix : {"packet_", "error_", "link_"}) {
+    for (const auto& name : test_data::recordings(prefix)) messages.emplace_back(name, test_data::recorded(name));
+  }
+  for (const auto& [name, bytes] : messages) {
+    write("messages", name, joined({bytes_of({7}), bytes}));
+    if (!name.starts_with("link_")) write("translation", name, joined({byte_vector(48, std::byte{'e'}), bytes}));
+    if (name.starts_with("packet_") || name == "complete") write("decoder", name, bytes);
+  }
+}
+
+// ---- packets: lengths are right, checksums are not, which no view looks at and edits keep as they are
+
+byte_vector ipv4(unsigned protocol, const byte_vector& rest, unsigned fragment = 0, const byte_vector& options = {}) {
+  const unsigned header = 20 + static_cast<unsigned>(options.size());
+  return joined({bytes_of({0x40 | header / 4, 0}), be16(static_cast<std::uint16_t>(header + rest.size())), be16(7),
+                 be16(static_cast<std::uint16_t>(fragment)),
+                 bytes_of({64, protocol, 0x12, 0x34, 192, 0, 2, 1, 192, 0, 2, 2}), options, rest});
+}
+
+byte_vector ipv6(unsigned next, const byte_vector& rest) {
+  return joined({bytes_of({0x60, 0, 0, 0}), be16(static_cast<std::uint16_t>(rest.size())), bytes_of({next, 64}),
+                 byte_vector(16, std::byte{0x20}), byte_vector(16, std::byte{0x21}), rest});
+}
+
+std::vector<std::pair<std::string, byte_vector>> packets() {
+  const byte_vector data = bytes_of("some payload");
+  const byte_vector tcp =
+      joined({be16(5000), be16(80), be32(1), be32(2), bytes_of({0x70, 2, 0x20, 0, 0x56, 0x78, 0, 0}),
+              bytes_of({2, 4, 5, 0xb4, 1, 3, 3, 7}), data});
+  const byte_vector udp = joined({be16(5000), be16(53), be16(20), be16(0x9abc), data});
+  const byte_vector udp_without = joined({be16(5000), be16(53), be16(20), be16(0), data});
+  const byte_vector echo = joined({bytes_of({8, 0, 0x11, 0x22, 0, 1, 0, 2}), data});
+  const byte_vector echo6 = joined({bytes_of({128, 0, 0x11, 0x22, 0, 1, 0, 2}), data});
+  const byte_vector error = joined({bytes_of({3, 3, 0x11, 0x22, 0, 0, 0, 0}), ipv4(17, udp)});
+  const byte_vector hop = bytes_of({60, 0, 5, 2, 0, 0, 1, 0}), options = bytes_of({6, 0, 0xc9, 2, 1, 1, 1, 0});
+  const byte_vector routing = joined({bytes_of({17, 2, 0, 1, 0, 0, 0, 0}), zeros(16)});
+  return {{"ipv4_tcp", ipv4(6, tcp)},
+          {"ipv4_udp", ipv4(17, udp)},
+          {"ipv4_udp_without_checksum", ipv4(17, udp_without)},
+          {"ipv4_icmp", ipv4(1, echo)},
+          {"ipv4_icmp_error", ipv4(1, error)},
+          {"ipv4_first_fragment", ipv4(17, udp, 0x2000)},
+          {"ipv4_later_fragment", ipv4(17, udp, 0x0010)},
+          {"ipv4_source_route", ipv4(6, tcp, 0, bytes_of({131, 7, 4, 192, 0, 2, 9, 0}))},
+          {"ipv4_udp_lite", ipv4(136, udp)},
+          {"ipv4_esp", ipv4(50, data)},
+          {"ipv6_tcp", ipv6(6, tcp)},
+          {"ipv6_udp", ipv6(17, udp)},
+          {"ipv6_udp_without_checksum", ipv6(17, udp_without)},
+          {"ipv6_icmp", ipv6(58, echo6)},
+          {"ipv6_extensions", ipv6(0, joined({hop, options, tcp}))},
+          {"ipv6_routing", ipv6(43, joined({routing, udp}))},
+          {"ipv6_first_fragment", ipv6(44, joined({bytes_of({17, 0, 0, 1, 0, 0, 0, 9}), udp}))},
+          {"ipv6_later_fragment", ipv6(44, joined({bytes_of({17, 0, 0, 8, 0, 0, 0, 9}), udp}))},
+          {"ipv6_atomic_fragment", ipv6(44, joined({bytes_of({17, 0, 0, 0, 0, 0, 0, 9}), udp}))},
+          {"ipv6_authenticated", ipv6(51, joined({bytes_of({6, 2, 0, 0}), zeros(12), tcp}))}};
+}
+
+void write_packets() {
+  // Scripts of edits, at most 31 bytes each: see edits.cpp for the numbers.
+  const std::vector<byte_vector> scripts{
+      {},
+      bytes_of({0, 10, 1, 2, 3, 1, 10, 4, 5, 6, 4, 1, 5, 9, 6, 2, 7, 1, 8, 0xab, 0xcd}),
+      bytes_of({2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 9, 0, 80, 10, 1, 2}),
+      bytes_of({9, 1, 2, 10, 3, 4, 11, 16, 12, 1, 2, 3, 4, 13, 5, 6, 7, 8, 14, 1, 0, 15, 100, 0, 16, 1, 2}),
+      bytes_of({17, 0, 9, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
+      bytes_of({17, 2, 5, 1, 1, 17, 1, 3, 0, 0, 7, 8, 9, 17, 0, 0, 0, 1}),
+      bytes_of({17, 1, 4, 1, 0, 5, 69, 6, 4, 4, 0}),
+  };
+  for (const auto& [name, bytes] : packets()) {
+    write("views", name, bytes);
+    write("checksums", name, joined({bytes_of({3, 21, 4, 6, 1, 2, 3, 4, 5, 6}), bytes}));
+    for (std::size_t i = 0; i < scripts.size(); ++i) {
+      write("edits", name + "_" + std::to_string(i),
+            joined({bytes_of({length_of(scripts[i]) << 3}), scripts[i], bytes}));
+    }
+    write("edits", name + "_not_ready", joined({bytes_of({length_of(scripts[4]) << 3 | 1}), scripts[4], bytes}));
+    write("edits", name + "_gso", joined({bytes_of({length_of(scripts[5]) << 3 | 2}), scripts[5], bytes}));
+  }
+}
+
+void write_texts() {
+  for (const std::string text :
+       {"192.0.2.1", "0.0.0.0", "255.255.255.255", "1.2.3", "01.2.3.4", "::", "::1", "2001:db8::1", "::ffff:192.0.2.1",
+        "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4", "1::2::3", "fe80::1%lo"}) {
+    write("addresses", std::to_string(std::hash<std::string>{}(text) % 10'000'000), bytes_of(text));
+  }
+  write("addresses", "bytes_ipv6", byte_vector(16, std::byte{0}));
+  write("addresses", "bytes_ipv4", bytes_of({192, 0, 2, 1}));
+  write("counters", "two_queues",
+        bytes_of("    0   4711    12 2 65531     3     4      100  1\n65535 4294967295 0 255 4294967295 0 0 0  1\n"));
+  write("counters", "damaged", bytes_of("0 1 2 1 0 0 0 9x\n\n-1 0\n7 2 0 1 0 0 0 0 1 more\n"));
+  const auto value = [](std::string_view text) {
+    return joined({bytes_of({static_cast<unsigned>(text.size())}), bytes_of(text)});
+  };
+  write("settings", "all",
+        joined({bytes_of({31}), value("7"), value("65535"), value("1048576"), value("1"), value("0")}));
+  write("settings", "none", bytes_of({0}));
+  write("settings", "empty", bytes_of({31, 0, 0, 0, 0, 0}));
+  write("settings", "beyond",
+        joined({bytes_of({31}), value("65536"), value("-1"), value("1048577"), value("2"), value("01")}));
+  write("settings", "words",
+        joined({bytes_of({5}), value("0x10"), value("99999999999999999999999999999999999999999999 x")}));
+}
+
+void write_requests() {
+  for (unsigned invalid = 0; invalid < 2; ++invalid) {
+    write("requests", "verdict_" + std::to_string(invalid),
+          joined({bytes_of({0}), be16(5), be32(77), be32(invalid << 16 | 1), bytes_of({invalid, 1}), be32(9),
+                  bytes_of("a new payload")}));
+    write("requests", "note_of_verdict_" + std::to_string(invalid),
+          joined({bytes_of({2, invalid, 1}), be32(0xffffffff), bytes_of({invalid * 9, 0, 0, 0}), be32(0x12345678),
+                  bytes_of({1})}));
+    write("requests", "note_of_mode_" + std::to_string(invalid),
+          joined({bytes_of({2, 1, 0, invalid, 2}), be32(65531), bytes_of({1}), be32(0x000fffff)}));
+  }
+  write("requests", "config",
+        joined({bytes_of({1}), be16(0), bytes_of({1, 1, 1, 2}), be32(65531), bytes_of({1}), be32(1024)}));
+}
+
+void write_handles() {
+  // See handles.cpp for the numbers: 0 mode, 1 packet, 2 datagram, 3 read, 5 verdict, 6 the other family, 7 and 8
+  // interfaces.
+  const byte_vector mode = bytes_of({0, 2, 0xff, 0xff});
+  const byte_vector interface = bytes_of({8, 0, 3, 1, 0});
+  const byte_vector packet = joined({bytes_of({1, 1, 1, 7, 0, 0, 0, 1, 0, 16}), byte_vector(16, std::byte{0x45})});
+  const byte_vector packet_ipv6 = joined({bytes_of({1, 0, 1, 7, 0, 0, 0, 1, 0, 16}), byte_vector(16, std::byte{0x60})});
+  const byte_vector read = bytes_of({3, 0, 8}), read_little = bytes_of({3, 30, 0});
+  const byte_vector accept = bytes_of({5, 1, 1, 1, 0, 0}), again = bytes_of({5, 1, 1, 0, 1, 9, 0, 0, 0, 0});
+  const byte_vector invalid = bytes_of({5, 1, 0, 77, 0, 0, 0, 0, 0});
+  const byte_vector replaced = joined({bytes_of({5, 1, 1, 1, 0, 24}), byte_vector(24, std::byte{0x45})});
+  write("handles", "one_packet", joined({mode, interface, packet, read, accept, read}));
+  write("handles", "replaced", joined({mode, packet, read, replaced, again, read, read}));
+  write("handles", "little_room", joined({mode, packet, read_little, packet, read, bytes_of({3, 4, 0})}));
+  write("handles", "refusals", joined({bytes_of({0, 3, 0, 0}), read, mode, invalid, again, read, read}));
+  write("handles", "two_families",
+        joined({mode, bytes_of({6, 0}), bytes_of({0, 1, 2, 0, 1}), packet, packet_ipv6, bytes_of({3, 0, 8, 1}), accept,
+                read}));
+  write("handles", "wrong_family", joined({mode, packet_ipv6, read}));
+  for (const auto& name : test_data::recordings("error_")) {
+    const auto bytes = test_data::recorded(name);
+    if (bytes.size() > 255) continue;
+    write("handles", name, joined({mode, bytes_of({2, length_of(bytes)}), bytes, read}));
+  }
+  for (const auto& name : test_data::recordings("packet_")) {
+    const auto bytes = test_data::recorded(name);
+    if (bytes.size() > 255) continue;
+    write("handles", name, joined({mode, interface, bytes_of({2, length_of(bytes)}), bytes, read, accept}));
+  }
+  const byte_vector lie =
+      message_bytes(16, 0).raw(zeros(16)).attribute(3, bytes_of("a_name_much_too_long_for_it")).done();
+  write("handles", "link_lies",
+        joined({mode, bytes_of({7, length_of(lie)}), lie, packet, read, bytes_of({7, 3, 1, 2, 3}), packet, read}));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+    return 2;
+  }
+  folder = argv[1];
+  write_messages();
+  write_packets();
+  write_texts();
+  write_requests();
+  write_handles();
+}

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs fuzz targets for a while each, from the inputs of fuzz/corpus and those that earlier runs kept in the build.
+# usage: fuzz.sh SOURCE BUILD [TARGET...] [--for TIME]    TIME as 90, 90s, 10m or 1h; default 60s
+set -euo pipefail
+export LC_ALL=C
+source=$1 build=$2
+shift 2
+
+usage_error() {
+  printf 'fuzz: %s\nusage: ./dev fuzz [TARGET...] [--for TIME]\n' "$*" >&2
+  exit 2
+}
+
+seconds_in() {
+  [[ $1 =~ ^([1-9][0-9]{0,6})([smh]?)$ ]] || usage_error "--for $1: expected a time as 90s, 10m or 1h"
+  case ${BASH_REMATCH[2]} in
+    m) echo $((BASH_REMATCH[1] * 60)) ;;
+    h) echo $((BASH_REMATCH[1] * 3600)) ;;
+    *) echo "${BASH_REMATCH[1]}" ;;
+  esac
+}
+
+targets=() seconds=60
+while [ $# -gt 0 ]; do
+  case $1 in
+    --for)
+      [ $# -ge 2 ] || usage_error "--for needs a time"
+      seconds=$(seconds_in "$2")
+      shift 2
+      ;;
+    -*) usage_error "there is no option $1" ;;
+    *)
+      [ -x "$build/fuzz/fuzz_$1" ] || usage_error "there is no target $1"
+      targets+=("$1")
+      shift
+      ;;
+  esac
+done
+if [ ${#targets[@]} = 0 ]; then
+  for folder in "$source"/fuzz/corpus/*/; do targets+=("$(basename "$folder")"); done
+fi
+
+symbolizer=$(command -v llvm-symbolizer-19) && export ASAN_SYMBOLIZER_PATH=$symbolizer
+export UBSAN_OPTIONS=print_stacktrace=1
+status=0 total=0
+cd "$build"
+mkdir -p found
+printf '%-14s %12s %10s %8s\n' target inputs per_second kept
+for target in "${targets[@]}"; do
+  mkdir -p "corpus/$target"
+  log=fuzz_$target.log
+  if fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 \
+    -artifact_prefix="found/$target-" "corpus/$target" "$source/fuzz/corpus/$target" >"$log" 2>&1; then
+    inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    total=$((total + inputs))
+    printf '%-14s %12s %10s %8s\n' "$target" "$inputs" "$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")" \
+      "$(find "corpus/$target" -type f | wc -l)"
+  else
+    status=1
+    printf '%-14s failed\n' "$target"
+    grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 60 >&2
+    printf 'fuzz: to see it again: %s/fuzz/fuzz_%s %s\n' "$build" "$target" "$build/found/$target-..." >&2
+  fi
+done
+echo "$total inputs in ${#targets[@]} targets"
+exit "$status"
