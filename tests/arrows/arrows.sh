@@ -75,7 +75,7 @@ awk '
     folder = file
     sub(/[^\/]*$/, "", folder)
     if (quoted && (path = without_dots(folder name)) in known) return path
-    n = split("src/ include/ include/libipq/", roots, " ")
+    n = split("src/ include/ include/libipq/ tool/", roots, " ")
     for (i = 1; i <= n; i++)
       if ((path = without_dots(roots[i] name)) in known) return path
     return ""

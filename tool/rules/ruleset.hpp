@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Compiled rules: made from text once, then only read, by as many engines and threads as like.
+#pragma once
+
+#include <cstddef>
+#include <expected>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "diagnostic.hpp"
+#include "source.hpp"
+
+namespace ipq::tool::rules {
+
+struct compiled;  // compiled.hpp, for the engine
+
+/// Rules in order, as ipq-rules(5) describes them. Copies are cheap and share everything. An empty one has no rules.
+class ruleset {
+ public:
+  /// A rule as it was written.
+  struct origin {
+    std::string file;
+    std::size_t line;
+    std::string text;  ///< without white space and comment around it
+  };
+
+  /// Compiles the texts in their order, as if they were one. Opens the files of @FILE, and no other. Host names are
+  /// never looked up. On failure every fault that was found, at least one, at most 20.
+  [[nodiscard]] static std::expected<ruleset, std::vector<diagnostic>> compile(std::span<const source> sources);
+  [[nodiscard]] static std::expected<ruleset, std::vector<diagnostic>> compile(const source& one) {
+    return compile(std::span(&one, 1));
+  }
+
+  ruleset();
+
+  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] const origin& operator[](std::size_t rule) const noexcept;
+
+  /// The files of `record FILE`, each once, in order of appearance; decision::records are indices into it.
+  [[nodiscard]] std::span<const std::filesystem::path> record_files() const noexcept;
+  /// The names of `count NAME`, each once, in order of appearance.
+  [[nodiscard]] std::span<const std::string> count_names() const noexcept;
+
+  /// What the driver has to provide.
+  [[nodiscard]] bool tests_owner() const noexcept;  ///< uid or gid: the queue has to ask for them
+  [[nodiscard]] bool changes() const noexcept;      ///< set, replace or corrupt: packets must not be truncated
+  [[nodiscard]] bool delays() const noexcept;       ///< delay, reorder or rate: packets have to be held
+  [[nodiscard]] bool duplicates() const noexcept;   ///< duplicate: packets have to be sent
+
+  [[nodiscard]] const compiled& rules() const noexcept { return *compiled_; }
+
+ private:
+  explicit ruleset(std::shared_ptr<const compiled> made) noexcept : compiled_(std::move(made)) {}
+
+  std::shared_ptr<const compiled> compiled_;
+};
+
+}  // namespace ipq::tool::rules
