@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// Reads sets line by line, so that only ranges are kept in memory, and searches them in two steps.
+#include "address_set.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "fault.hpp"
+#include "file.hpp"
+#include "ipq/bytes.hpp"
+
+namespace ipq::tool::rules {
+namespace {
+
+using key6 = unsigned __int128;
+
+std::uint32_t key_of(const ipv4_address& address) noexcept {
+  return read_be32(std::as_bytes(std::span(address.bytes)), 0);
+}
+
+key6 key_of(const ipv6_address& address) noexcept {
+  const auto bytes = std::as_bytes(std::span(address.bytes));
+  key6 key = 0;
+  for (std::size_t at = 0; at < 16; at += 4) key = key << 32 | read_be32(bytes, at);
+  return key;
+}
+
+std::string_view trimmed(std::string_view text) noexcept {
+  const auto first = text.find_first_not_of(" \t\r\v\f");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r\v\f") - first + 1);
+}
+
+constexpr const char* expected_entry =
+    "expected an address, a network or a range, as 192.0.2.1, 2001:db8::/32 or 192.0.2.1-192.0.2.9";
+
+}  // namespace
+
+template <class Key>
+void range_table<Key>::finish() {
+  std::sort(ranges_.begin(), ranges_.end(), [](const range& a, const range& b) { return a.first < b.first; });
+  std::size_t kept = 0;
+  for (const range& each : ranges_) {
+    if (kept > 0) {
+      range& before = ranges_[kept - 1];
+      const bool to_the_end = before.last == static_cast<Key>(-1);
+      if (to_the_end || each.first <= before.last + 1) {
+        before.last = std::max(before.last, each.last);
+        continue;
+      }
+    }
+    ranges_[kept++] = each;
+  }
+  ranges_.resize(kept);
+  fences_.clear();
+  fences_.reserve(kept / stride + 1);
+  for (std::size_t at = 0; at < kept; at += stride) fences_.push_back(ranges_[at].first);
+}
+
+template <class Key>
+bool range_table<Key>::contains(Key key) const noexcept {
+  const auto fence = std::upper_bound(fences_.begin(), fences_.end(), key);
+  if (fence == fences_.begin()) return false;
+  const auto begin = static_cast<std::size_t>(fence - fences_.begin() - 1) * stride;
+  const std::size_t end = std::min(begin + stride, ranges_.size());
+  const auto behind = std::upper_bound(ranges_.begin() + static_cast<std::ptrdiff_t>(begin),
+                                       ranges_.begin() + static_cast<std::ptrdiff_t>(end), key,
+                                       [](Key wanted, const range& each) { return wanted < each.first; });
+  return key <= std::prev(behind)->last;
+}
+
+/// Takes a text in pieces of any size and cuts it into lines.
+class address_set::loader {
+ public:
+  explicit loader(std::string_view name) : name_(name) {}
+
+  /// False if there are too many faults to go on.
+  bool take(std::string_view piece) {
+    while (!piece.empty()) {
+      const auto end = piece.find('\n');
+      line_.append(piece.substr(0, std::min(end, most + 1)));
+      if (end == std::string_view::npos) {
+        if (line_.size() > most) line_.resize(most + 1);
+        return !faults_.full();
+      }
+      take_line();
+      if (faults_.full()) return false;
+      piece.remove_prefix(end + 1);
+    }
+    return true;
+  }
+
+  std::expected<address_set, std::vector<diagnostic>> finish() {
+    if (!line_.empty() && !faults_.full()) take_line();
+    if (!faults_.empty()) return std::unexpected(std::move(faults_).take());
+    made_.ipv4_.finish();
+    made_.ipv6_.finish();
+    return std::move(made_);
+  }
+
+ private:
+  static constexpr std::size_t most = 4096;
+
+  void take_line() {
+    ++number_;
+    try {
+      if (line_.size() > most) throw fault{0, fmt::format("the line is longer than {} bytes", most)};
+      if (const auto nul = line_.find('\0'); nul != std::string::npos) {
+        throw fault{nul + 1, "a NUL byte: this is no text"};
+      }
+      take_entry(line_);
+    } catch (const fault& what) {
+      faults_.add({.file = name_, .line = number_, .column = what.column, .message = what.message, .text = line_});
+    }
+    line_.clear();
+  }
+
+  void take_entry(std::string_view line) {
+    const std::string_view entry = trimmed(line.substr(0, line.find_first_of("#;")));
+    if (entry.empty()) return;
+    if (parse_entry(entry, line)) return;
+    // The name of a PeerGuardian entry may hold anything, also what begins a comment elsewhere.
+    const auto colon = line.rfind(':');
+    if (colon != std::string_view::npos) {
+      const std::string_view range = trimmed(line.substr(colon + 1));
+      if (range.find('-') != std::string_view::npos && ipv4_address::parse(trimmed(range.substr(0, range.find('-'))))) {
+        if (parse_entry(range, line)) return;
+      }
+    }
+    const std::size_t column = column_of(entry, line);
+    if (entry.front() == '@') throw fault{column, "a set does not include another: name both in the rule"};
+    throw fault{column, expected_entry};
+  }
+
+  static std::size_t column_of(std::string_view part, std::string_view line) noexcept {
+    return static_cast<std::size_t>(part.data() - line.data()) + 1;
+  }
+
+  // False if this is nothing that looks like an entry.
+  bool parse_entry(std::string_view entry, std::string_view line) {
+    if (const auto slash = entry.find('/'); slash != std::string_view::npos) {
+      return parse_network(trimmed(entry.substr(0, slash)), trimmed(entry.substr(slash + 1)), line);
+    }
+    const auto dash = entry.find('-');
+    const std::string_view first = trimmed(entry.substr(0, dash));
+    const std::string_view last = dash == std::string_view::npos ? first : trimmed(entry.substr(dash + 1));
+    return add_range<ipv4_address>(first, last, line, made_.ipv4_) ||
+           add_range<ipv6_address>(first, last, line, made_.ipv6_);
+  }
+
+  template <class Address, class Table>
+  static bool add_range(std::string_view from, std::string_view to, std::string_view line, Table& table) {
+    const auto first = Address::parse(from);
+    if (!first) return false;
+    const auto last = Address::parse(to);
+    if (!last)
+      throw fault{to.empty() ? column_of(from, line) : column_of(to, line),
+                  "expected the end of the range, an address of the same family"};
+    if (*last < *first) {
+      throw fault{column_of(from, line), fmt::format("the range is upside down: {} is behind {}", from, to)};
+    }
+    table.add(key_of(*first), key_of(*last));
+    return true;
+  }
+
+  bool parse_network(std::string_view address, std::string_view prefix, std::string_view line) {
+    if (const auto ipv4 = ipv4_address::parse(address)) {
+      add_network(key_of(*ipv4), 32, prefix, line, made_.ipv4_);
+      return true;
+    }
+    if (const auto ipv6 = ipv6_address::parse(address)) {
+      add_network(key_of(*ipv6), 128, prefix, line, made_.ipv6_);
+      return true;
+    }
+    return false;
+  }
+
+  template <class Key>
+  static void add_network(Key key, unsigned bits, std::string_view prefix, std::string_view line,
+                          range_table<Key>& table) {
+    unsigned length = 0;
+    const auto [end, status] = std::from_chars(prefix.data(), prefix.data() + prefix.size(), length);
+    if (prefix.empty() || status != std::errc() || end != prefix.data() + prefix.size() || length > bits) {
+      throw fault{column_of(prefix, line), fmt::format("expected a prefix length of 0 to {}", bits)};
+    }
+    const Key host = length == 0 ? static_cast<Key>(-1) : length == bits ? Key{0} : static_cast<Key>(-1) >> length;
+    if ((key & host) != 0) {
+      throw fault{column_of(prefix, line),
+                  fmt::format("the address has bits behind its prefix of {}: is the length right?", length)};
+    }
+    table.add(key, key | host);
+  }
+
+  std::string name_;
+  std::string line_;
+  std::size_t number_ = 0;
+  address_set made_;
+  fault_list faults_;
+};
+
+std::expected<address_set, std::vector<diagnostic>> address_set::read(const std::filesystem::path& file) {
+  const auto unreadable = [&](std::string why) {
+    return std::unexpected(std::vector{diagnostic{.file = file.string(), .message = std::move(why)}});
+  };
+  auto input = input_file::open(file);
+  if (!input) return unreadable(std::move(input.error()));
+  loader loading(file.string());
+  std::vector<char> buffer(std::size_t{64} << 10);
+  for (;;) {
+    const auto got = input->read(buffer);
+    if (!got) return unreadable(got.error());
+    if (*got == 0 || !loading.take({buffer.data(), *got})) return loading.finish();
+  }
+}
+
+std::expected<address_set, std::vector<diagnostic>> address_set::parse(std::string_view name, std::string_view text) {
+  loader loading(name);
+  loading.take(text);
+  return loading.finish();
+}
+
+bool address_set::contains(const ipv4_address& address) const noexcept {
+  return ipv4_.contains(key_of(address));
+}
+
+bool address_set::contains(const ipv6_address& address) const noexcept {
+  return ipv6_.contains(key_of(address));
+}
+
+}  // namespace ipq::tool::rules

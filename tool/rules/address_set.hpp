@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// Sets of addresses, as large as the blocklists of the day: what @FILE names.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "diagnostic.hpp"
+#include "ipq/address.hpp"
+
+namespace ipq::tool::rules {
+
+/// Disjoint ranges in order. Key is an unsigned integer.
+template <class Key>
+class range_table {
+ public:
+  void add(Key first, Key last) { ranges_.push_back({first, last}); }
+  /// Sorts and merges what was added; only then contains() may be asked.
+  void finish();
+  [[nodiscard]] bool contains(Key key) const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept { return ranges_.size(); }
+
+ private:
+  // Every 16th range's beginning: small enough to stay in the cache, where most steps of a search are made.
+  static constexpr std::size_t stride = 16;
+  struct range {
+    Key first, last;
+  };
+  std::vector<range> ranges_;
+  std::vector<Key> fences_;
+};
+
+/// IPv4 and IPv6 addresses of a file. One entry a line:
+///
+///     192.0.2.1                      an address
+///     192.0.2.0/24                   a network, without bits behind its prefix
+///     192.0.2.1-192.0.2.9            a range, both ends in it
+///     Some name:192.0.2.1-192.0.2.9  PeerGuardian's text format; the name may hold anything
+///
+/// and the first three for IPv6. Empty lines, and what stands behind '#' or ';', are passed over.
+class address_set {
+ public:
+  /// Reads a file piece by piece. On failure at least one fault, at most 20.
+  [[nodiscard]] static std::expected<address_set, std::vector<diagnostic>> read(const std::filesystem::path& file);
+  /// The same from memory.
+  [[nodiscard]] static std::expected<address_set, std::vector<diagnostic>> parse(std::string_view name,
+                                                                                 std::string_view text);
+
+  [[nodiscard]] bool contains(const ipv4_address& address) const noexcept;
+  [[nodiscard]] bool contains(const ipv6_address& address) const noexcept;
+  /// Ranges that are left when overlapping and neighbouring ones are one.
+  [[nodiscard]] std::size_t size() const noexcept { return ipv4_.size() + ipv6_.size(); }
+
+ private:
+  class loader;
+
+  range_table<std::uint32_t> ipv4_;
+  range_table<unsigned __int128> ipv6_;
+};
+
+}  // namespace ipq::tool::rules

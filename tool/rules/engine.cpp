@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+// Works through the lines that may match, collects what they do, and makes one decision of it.
+#include "engine.hpp"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "compiled.hpp"
+#include "packet_changes.hpp"
+#include "random.hpp"
+
+namespace ipq::tool::rules {
+namespace {
+
+std::uint32_t length_of(const packet& which) noexcept {
+  return std::max(which.original_length, static_cast<std::uint32_t>(which.payload.size()));
+}
+
+// How long a link of this rate is busy with a packet.
+time cost(const rate& of, std::uint32_t bytes) noexcept {
+  using wide = unsigned __int128;
+  const wide units = of.bits ? std::uint64_t{bytes} * 8 : 1;
+  constexpr wide most = std::uint64_t{1} << 58;  // nine years, and sums of such still fit
+  return time(static_cast<time::rep>(std::min(units * 1'000'000'000'000 / of.in_1000_seconds, most)));
+}
+
+time up_to(random& numbers, time limit) noexcept {
+  return time(static_cast<time::rep>(numbers.below(static_cast<std::uint64_t>(limit.count()) + 1)));
+}
+
+}  // namespace
+
+struct engine::state {
+  state(ruleset given, engine_options chosen)
+      : rules(std::move(given)),
+        all(&rules.rules()),
+        options(std::move(chosen)),
+        counts(all->rules.size()),
+        named(all->count_names.size()),
+        busy_until(all->states, time::min()) {
+    for (std::size_t each = 0; each < all->states; ++each) numbers.emplace_back(options.seed, each);
+  }
+
+  const decision& judge(const packet& which, time moment) {
+    begin(which, moment);
+    all->index.look_up(which.payload, candidates);
+    for (candidate_index::number from = 0;; ++from) {
+      const auto next = candidates.next(from);
+      if (!next) break;
+      from = *next;
+      const rule& each = all->rules[from];
+      if (!each.when.matches(*seen, options.names)) continue;
+      at = from;
+      ++counts[at].packets;
+      counts[at].bytes += length;
+      if (!carry_out(each)) return lose();
+      if (!each.goes_on) return finish(each.ending, at);
+      show_changes();
+    }
+    ++unmatched.packets;
+    unmatched.bytes += length;
+    return finish(options.otherwise, decision::no_rule);
+  }
+
+  void begin(const packet& which, time moment) {
+    seen = &which;
+    original = &which;
+    changes.begin(which);
+    has_changed = false;
+    length = length_of(which);
+    now = std::max(now, moment);
+    made = decision{};
+    mark.reset();
+    connmark.reset();
+    priority.reset();
+    records.clear();
+    logs.clear();
+    flips.clear();
+    short_of.clear();
+  }
+
+  // False: the packet is lost.
+  bool carry_out(const rule& which) {
+    for (const action& each : which.actions) {
+      if (!std::visit([&](const auto& one) { return perform(one); }, each)) return false;
+    }
+    return true;
+  }
+
+  bool perform(const set_mark& what) {
+    mark = (mark.value_or(original->mark) & ~what.mask) | what.value;
+    return true;
+  }
+  bool perform(const set_connmark& what) {
+    connmark = what.value;
+    return true;
+  }
+  bool perform(const set_priority& what) {
+    priority = what.value;
+    return true;
+  }
+  bool perform(const write_log& what) {
+    logs.emplace_back(what.prefix);
+    return true;
+  }
+  bool perform(const add_count& what) {
+    ++named[what.name].packets;
+    named[what.name].bytes += length;
+    return true;
+  }
+  bool perform(const write_record& what) {
+    if (std::ranges::find(records, what.file) == records.end()) records.push_back(what.file);
+    return true;
+  }
+  bool perform(const set_address& what) { return change(what); }
+  bool perform(const set_number& what) { return change(what); }
+  bool perform(const replace_bytes& what) { return change(what); }
+
+  bool perform(const add_delay& what) {
+    time by = what.time;
+    if (what.jitter > time{}) by += up_to(numbers[what.state], 2 * what.jitter) - what.jitter;
+    made.delay += std::max(by, time{});
+    return true;
+  }
+  bool perform(const lose_some& what) { return !numbers[what.state].happens(what.of); }
+  bool perform(const duplicate& what) {
+    if (numbers[what.state].happens(what.of)) {
+      ++made.duplicates;
+      duplicated_by = at;
+    }
+    return true;
+  }
+  bool perform(const corrupt& what) {
+    if (numbers[what.state].happens(what.of)) flips.push_back({numbers[what.state].next(), at});
+    return true;
+  }
+  bool perform(const reorder& what) {
+    if (numbers[what.state].happens(what.of)) made.delay += up_to(numbers[what.state], what.within);
+    return true;
+  }
+  bool perform(const limit_rate& what) {
+    time& busy = busy_until[what.state];
+    const time start = std::max(now, busy);
+    if (start - now > what.within) return false;
+    busy = start + cost(what.to, length);
+    made.delay += start - now;
+    return true;
+  }
+
+  template <class Change>
+  bool change(const Change& what) {
+    if (!changes.apply(what)) fall_short(at);
+    has_changed |= changes.is_changed();
+    return true;
+  }
+
+  void fall_short(std::size_t rule) {
+    made.not_applied = true;
+    if (std::ranges::find(short_of, rule) != short_of.end()) return;
+    short_of.push_back(rule);
+    ++counts[rule].not_applied;
+  }
+
+  // What a line changed that went on is what those behind it see.
+  void show_changes() {
+    if (!has_changed && mark.value_or(seen->mark) == seen->mark) return;
+    if (seen != &view) {
+      view = *seen;
+      seen = &view;
+    }
+    view.mark = mark.value_or(view.mark);
+    if (!std::exchange(has_changed, false)) return;
+    view.payload = changes.bytes();
+    all->index.look_up(view.payload, candidates);
+  }
+
+  const decision& lose() {
+    ++counts[at].lost;
+    made.lost = true;
+    return finish(ipq::verdict::drop(), at);
+  }
+
+  const decision& finish(const ipq::verdict& ending, std::size_t rule) {
+    made.rule = rule;
+    made.verdict = ending;
+    made.records = records;
+    made.logs = logs;
+    if (ending.what() == ipq::verdict::action::drop) {
+      made.delay = {};
+      made.duplicates = 0;
+      return made;
+    }
+    if (mark) made.verdict = made.verdict.with_mark(*mark);
+    if (connmark) made.verdict = made.verdict.with_connmark(*connmark);
+    if (priority) made.verdict = made.verdict.with_priority(*priority);
+    for (const flip& each : flips) {
+      if (!changes.corrupt(each.number)) fall_short(each.rule);
+    }
+    if (changes.is_changed()) made.verdict = made.verdict.with_payload(changes.bytes());
+    if (made.duplicates > 0) {
+      made.duplicate = changes.whole();
+      if (made.duplicate.empty()) {
+        made.duplicates = 0;
+        fall_short(duplicated_by);
+      }
+    }
+    return made;
+  }
+
+  struct flip {
+    std::uint64_t number;
+    std::size_t rule;
+  };
+
+  ruleset rules;
+  const compiled* all;
+  engine_options options;
+  std::vector<rule_counts> counts;
+  rule_counts unmatched;
+  std::vector<name_counts> named;
+  std::vector<random> numbers;   // of each impairment
+  std::vector<time> busy_until;  // likewise, for rates
+  time now = time::min();
+
+  // Of the packet that is judged.
+  const packet* original = nullptr;
+  const packet* seen = nullptr;  // original, or view once something has changed
+  packet view;
+  packet_changes changes;
+  bool has_changed = false;
+  std::uint32_t length = 0;
+  std::size_t at = 0;
+  std::optional<std::uint32_t> mark, connmark, priority;
+  std::size_t duplicated_by = 0;
+  decision made;
+  std::vector<std::size_t> records;
+  std::vector<std::string_view> logs;
+  std::vector<flip> flips;
+  std::vector<std::size_t> short_of;
+  candidate_index::list candidates;
+};
+
+engine::engine(ruleset rules, engine_options options)
+    : state_(std::make_unique<state>(std::move(rules), std::move(options))) {}
+engine::engine(engine&&) noexcept = default;
+engine& engine::operator=(engine&&) noexcept = default;
+engine::~engine() = default;
+
+const decision& engine::judge(const packet& which, time now) {
+  return state_->judge(which, now);
+}
+
+const ruleset& engine::rules() const noexcept {
+  return state_->rules;
+}
+std::span<const rule_counts> engine::counts() const noexcept {
+  return state_->counts;
+}
+rule_counts engine::unmatched() const noexcept {
+  return state_->unmatched;
+}
+std::span<const name_counts> engine::named_counts() const noexcept {
+  return state_->named;
+}
+
+void engine::continue_counts(const engine& before) {
+  std::map<std::string_view, std::size_t> known;
+  const auto names = before.rules().count_names();
+  for (std::size_t each = 0; each < names.size(); ++each) known.emplace(names[each], each);
+  for (std::size_t each = 0; each < state_->named.size(); ++each) {
+    const auto found = known.find(state_->all->count_names[each]);
+    if (found != known.end()) state_->named[each] = before.state_->named[found->second];
+  }
+}
+
+}  // namespace ipq::tool::rules

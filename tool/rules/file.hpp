@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// A regular file, open for reading from its beginning to its end.
+#pragma once
+
+#include <cstddef>
+#include <expected>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace ipq::tool::rules {
+
+/// Owns the descriptor. Errors are texts: "cannot open: No such file or directory".
+class input_file {
+ public:
+  /// Refuses what is no regular file: a pipe or a device might never end, and could not be read again for a reload.
+  [[nodiscard]] static std::expected<input_file, std::string> open(const std::filesystem::path& name);
+  input_file(input_file&& other) noexcept;
+  input_file& operator=(input_file&& other) noexcept;
+  ~input_file();
+
+  /// As many bytes as are there; 0 at the end.
+  [[nodiscard]] std::expected<std::size_t, std::string> read(std::span<char> into);
+
+ private:
+  explicit input_file(int fd) noexcept : fd_(fd) {}
+
+  int fd_;
+};
+
+}  // namespace ipq::tool::rules

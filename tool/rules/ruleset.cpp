@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Cuts texts into lines, and keeps what their rules add up to.
+#include "ruleset.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "compiled.hpp"
+#include "fault.hpp"
+
+namespace ipq::tool::rules {
+namespace {
+
+constexpr std::size_t longest_line = 65536;
+
+void read_line(std::string_view line, std::size_t number, const source& from, compilation& context, compiled& into) {
+  if (line.size() > longest_line) {
+    throw fault{0, fmt::format("the line has {} bytes; expected at most {}", line.size(), longest_line)};
+  }
+  if (const auto nul = line.find('\0'); nul != std::string_view::npos) {
+    throw fault{nul + 1, "a NUL byte: expected text"};
+  }
+  scanner reader(line);
+  if (reader.at_end()) return;
+  const std::string_view text = reader.rest();
+  reader = scanner(line);
+  read_rule(reader, from, context, into);
+  into.origins.push_back({from.name, number, std::string(text)});
+}
+
+template <class... Actions>
+bool any_action(const compiled& all) noexcept {
+  return std::ranges::any_of(all.rules, [](const rule& each) {
+    return std::ranges::any_of(each.actions,
+                               [](const action& one) { return (std::holds_alternative<Actions>(one) || ...); });
+  });
+}
+
+}  // namespace
+
+std::expected<ruleset, std::vector<diagnostic>> ruleset::compile(std::span<const source> sources) {
+  auto made = std::make_shared<compiled>();
+  fault_list faults;
+  compilation context(faults);
+  for (const source& from : sources) {
+    std::string_view rest = from.text;
+    for (std::size_t number = 1; !rest.empty() && !faults.full(); ++number) {
+      const auto end = rest.find('\n');
+      std::string_view line = rest.substr(0, end);
+      rest = end == std::string_view::npos ? "" : rest.substr(end + 1);
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      try {
+        read_line(line, number, from, context, *made);
+      } catch (fault& what) {
+        faults.add(
+            {from.name, number, what.column, std::move(what.message), std::string(line.substr(0, longest_line))});
+      }
+    }
+  }
+  if (!faults.empty()) return std::unexpected(std::move(faults).take());
+
+  std::vector<const condition*> conditions;
+  for (const rule& each : made->rules) conditions.push_back(&each.when);
+  made->index = candidate_index(conditions);
+  return ruleset(std::move(made));
+}
+
+ruleset::ruleset() : compiled_(std::make_shared<compiled>()) {}
+
+std::size_t ruleset::size() const noexcept {
+  return compiled_->rules.size();
+}
+const ruleset::origin& ruleset::operator[](std::size_t rule) const noexcept {
+  return compiled_->origins[rule];
+}
+
+std::span<const std::filesystem::path> ruleset::record_files() const noexcept {
+  return compiled_->record_files;
+}
+std::span<const std::string> ruleset::count_names() const noexcept {
+  return compiled_->count_names;
+}
+
+bool ruleset::tests_owner() const noexcept {
+  return std::ranges::any_of(compiled_->rules, [](const rule& each) { return each.when.tests_owner(); });
+}
+bool ruleset::changes() const noexcept {
+  return any_action<set_address, set_number, replace_bytes, corrupt>(*compiled_);
+}
+bool ruleset::delays() const noexcept {
+  return any_action<add_delay, reorder, limit_rate>(*compiled_);
+}
+bool ruleset::duplicates() const noexcept {
+  return any_action<duplicate>(*compiled_);
+}
+
+}  // namespace ipq::tool::rules
