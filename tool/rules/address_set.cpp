@@ -38,6 +38,13 @@ std::string_view trimmed(std::string_view text) noexcept {
   return text.substr(first, text.find_last_not_of(" \t\r\v\f") - first + 1);
 }
 
+// The lines of a node come from memory together, not each when the search gets to it.
+template <class T>
+void fetch(const T* node, std::size_t size) noexcept {
+  constexpr std::size_t per_line = std::max<std::size_t>(64 / sizeof(T), 1);
+  for (std::size_t at = 0; at < size; at += per_line) __builtin_prefetch(node + at);
+}
+
 constexpr const char* expected_entry =
     "expected an address, a network or a range, as 192.0.2.1, 2001:db8::/32 or 192.0.2.1-192.0.2.9";
 
@@ -59,21 +66,40 @@ void range_table<Key>::finish() {
     ranges_[kept++] = each;
   }
   ranges_.resize(kept);
-  fences_.clear();
-  fences_.reserve(kept / stride + 1);
-  for (std::size_t at = 0; at < kept; at += stride) fences_.push_back(ranges_[at].first);
+  levels_.clear();
+  for (std::size_t left = kept; left > width;) {
+    std::vector<Key> level;
+    level.reserve(left / width + width);
+    for (std::size_t at = 0; at < left; at += width) {
+      level.push_back(levels_.empty() ? ranges_[at].first : levels_.back()[at]);
+    }
+    left = level.size();
+    // So that every node is whole; as the largest key, they are passed over or cut off.
+    while (level.size() % width != 0) level.push_back(static_cast<Key>(-1));
+    levels_.push_back(std::move(level));
+  }
 }
 
 template <class Key>
 bool range_table<Key>::contains(Key key) const noexcept {
-  const auto fence = std::upper_bound(fences_.begin(), fences_.end(), key);
-  if (fence == fences_.begin()) return false;
-  const auto begin = static_cast<std::size_t>(fence - fences_.begin() - 1) * stride;
-  const std::size_t end = std::min(begin + stride, ranges_.size());
-  const auto behind = std::upper_bound(ranges_.begin() + static_cast<std::ptrdiff_t>(begin),
-                                       ranges_.begin() + static_cast<std::ptrdiff_t>(end), key,
-                                       [](Key wanted, const range& each) { return wanted < each.first; });
-  return key <= std::prev(behind)->last;
+  if (ranges_.empty() || key < ranges_.front().first) return false;
+  std::size_t at = 0;  // of the node in its level, then of the last range that begins at the key or before
+  for (std::size_t level = levels_.size(); level-- > 0;) {
+    const Key* const node = levels_[level].data() + at;
+    std::size_t in = 0;
+    fetch(node, width);
+    for (std::size_t step = width / 2; step > 0; step /= 2) in += node[in + step] <= key ? step : 0;
+    const std::size_t below = level > 0 ? levels_[level - 1].size() : ranges_.size();
+    at = std::min((at + in) * width, (below - 1) / width * width);
+  }
+  const auto* const node = ranges_.data() + at;
+  const std::size_t size = std::min(width, ranges_.size() - at);
+  std::size_t in = 0;
+  fetch(node, size);
+  for (std::size_t step = width / 2; step > 0; step /= 2) {
+    in += in + step < size && node[in + step].first <= key ? step : 0;
+  }
+  return key <= node[in].last;
 }
 
 /// Takes a text in pieces of any size and cuts it into lines.

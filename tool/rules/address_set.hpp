@@ -27,13 +27,14 @@ class range_table {
   [[nodiscard]] std::size_t size() const noexcept { return ranges_.size(); }
 
  private:
-  // Every 16th range's beginning: small enough to stay in the cache, where most steps of a search are made.
-  static constexpr std::size_t stride = 16;
+  // A search goes down a tree of nodes with 16 keys: a node is a few cache lines, and the upper levels stay in the
+  // cache.
+  static constexpr std::size_t width = 16;
   struct range {
     Key first, last;
   };
   std::vector<range> ranges_;
-  std::vector<Key> fences_;
+  std::vector<std::vector<Key>> levels_;  // beginnings of every 16th range, of every 16th of those, and so on
 };
 
 /// IPv4 and IPv6 addresses of a file. One entry a line:

@@ -39,9 +39,9 @@ std::vector<std::byte> make_bytes(const packet_plan& plan) {
   const auto source = ipv4_address::parse(plan.source);
   const std::size_t ip = source ? 20 : 40;
   const bool is_icmp = plan.protocol == ip_protocol::icmp || plan.protocol == ip_protocol::icmpv6;
-  const std::size_t transport = plan.protocol == ip_protocol::tcp ? 20
+  const std::size_t transport = plan.protocol == ip_protocol::tcp              ? 20
                                 : plan.protocol == ip_protocol::udp || is_icmp ? 8
-                                                                                : 0;
+                                                                               : 0;
   const auto text = std::as_bytes(std::span(plan.payload));
   std::vector<std::byte> bytes(ip + transport + text.size());
   const std::span all(bytes);
