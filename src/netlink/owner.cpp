@@ -9,8 +9,10 @@
 #include <charconv>
 #include <chrono>
 #include <memory>
+#include <span>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "netlink/counters.hpp"
 #include "netlink/proc.hpp"
@@ -20,22 +22,26 @@
 namespace ipq::netlink {
 namespace {
 
-std::optional<std::string> find_socket_inode(std::uint32_t port_id) {
+/// Links in /proc/PID/fd, as "socket:[4711]", of the netfilter sockets with these port ids; "" where there is none.
+std::vector<std::string> find_socket_links(std::span<const std::uint32_t> port_ids) {
+  std::vector<std::string> links(port_ids.size());
   // Columns of /proc/net/netlink: sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode, below a line of headings.
   const auto text = read_proc_file("/proc/thread-self/net/netlink");
-  if (!text) return std::nullopt;
-  std::optional<std::string> found;
+  if (!text) return links;
   for_each_line(*text, [&](std::string_view line) {
     std::istringstream columns{std::string(line)};
     std::string address, groups, rmem, wmem, dump, locks, drops, inode;
     int protocol = -1;
     std::uint32_t port = 0;
-    if (columns >> address >> protocol >> port >> groups >> rmem >> wmem >> dump >> locks >> drops >> inode &&
-        protocol == NETLINK_NETFILTER && port == port_id) {
-      found = inode;
+    if (!(columns >> address >> protocol >> port >> groups >> rmem >> wmem >> dump >> locks >> drops >> inode) ||
+        protocol != NETLINK_NETFILTER) {
+      return;
+    }
+    for (std::size_t i = 0; i < port_ids.size(); ++i) {
+      if (port_ids[i] == port) links[i] = "socket:[" + inode + "]";
     }
   });
-  return found;
+  return links;
 }
 
 struct directory_closer {
@@ -43,31 +49,31 @@ struct directory_closer {
 };
 using directory = std::unique_ptr<DIR, directory_closer>;
 
-bool holds(const std::string& pid, const std::string& link_wanted) {
-  const std::string path = "/proc/" + pid + "/fd";
+/// Calls `use` with what each descriptor of the process links to.
+template <class Use>
+void for_each_descriptor(const char* pid, Use&& use) {
+  const std::string path = std::string("/proc/") + pid + "/fd";
   const directory fds(::opendir(path.c_str()));
-  if (!fds) return false;
+  if (!fds) return;
   while (const dirent* entry = ::readdir(fds.get())) {
     char link[64];
     const std::string fd = path + "/" + entry->d_name;
     const ssize_t length = ::readlink(fd.c_str(), link, sizeof link);
-    if (length > 0 && std::string_view(link, static_cast<std::size_t>(length)) == link_wanted) return true;
+    if (length > 0) use(std::string_view(link, static_cast<std::size_t>(length)));
   }
-  return false;
 }
 
-int find_process(const std::string& inode) {
-  const std::string link = "socket:[" + inode + "]";
+/// Calls `use` with the number of each process, as text and as number.
+template <class Use>
+void for_each_process(Use&& use) {
   const directory processes(::opendir("/proc"));
-  if (!processes) return 0;
+  if (!processes) return;
   while (const dirent* entry = ::readdir(processes.get())) {
     const std::string_view name = entry->d_name;
     int pid = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (error != std::errc{} || end != name.data() + name.size()) continue;
-    if (holds(entry->d_name, link)) return pid;
+    if (error == std::errc{} && end == name.data() + name.size()) use(entry->d_name, pid);
   }
-  return 0;
 }
 
 std::string command_of(int pid) {
@@ -94,15 +100,29 @@ result<void> probe_queue_access(const socket_source& source) {
   return answer;
 }
 
+std::vector<queue_owner> find_socket_owners(std::span<const std::uint32_t> port_ids) {
+  std::vector<queue_owner> owners;
+  for (const auto port_id : port_ids) owners.push_back({.port_id = port_id, .pid = 0, .command = {}});
+  if (port_ids.empty()) return owners;
+  const auto links = find_socket_links(port_ids);
+  for_each_process([&](const char* name, int pid) {
+    for_each_descriptor(name, [&](std::string_view link) {
+      for (std::size_t i = 0; i < links.size(); ++i) {
+        if (owners[i].pid == 0 && link == links[i]) owners[i].pid = pid;
+      }
+    });
+  });
+  for (auto& owner : owners) {
+    if (owner.pid != 0) owner.command = command_of(owner.pid);
+  }
+  return owners;
+}
+
 std::optional<queue_owner> find_queue_owner(std::uint16_t queue) {
   const auto queues = read_queue_counters();
   if (!queues) return std::nullopt;
   for (const auto& counters : *queues) {
-    if (counters.queue != queue) continue;
-    queue_owner owner{.port_id = counters.port_id, .pid = 0, .command = {}};
-    if (const auto inode = find_socket_inode(counters.port_id)) owner.pid = find_process(*inode);
-    if (owner.pid != 0) owner.command = command_of(owner.pid);
-    return owner;
+    if (counters.queue == queue) return find_socket_owners(std::span(&counters.port_id, 1)).front();
   }
   return std::nullopt;
 }

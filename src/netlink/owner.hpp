@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "ipq/error.hpp"
 #include "netlink/socket.hpp"
@@ -27,5 +29,8 @@ struct queue_owner {
 /// global root), /proc/net/netlink its socket, /proc/PID/fd the process. nullopt where the first can't be read or the
 /// queue is free. Slow: for error messages.
 [[nodiscard]] std::optional<queue_owner> find_queue_owner(std::uint16_t queue);
+
+/// The owners of these netfilter sockets, in the same order, by one walk through /proc.
+[[nodiscard]] std::vector<queue_owner> find_socket_owners(std::span<const std::uint32_t> port_ids);
 
 }  // namespace ipq::netlink
