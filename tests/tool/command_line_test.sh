@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# What holds for every command: help, usage errors, --netns, exit statuses. usage: command_line_test.sh IPQ
+set -u
+export LC_ALL=C
+ipq=$1
+faults=0
+
+# expect STATUS TEXT ARGUMENT...: the command ends so, and says the text somewhere.
+expect() {
+  local wanted=$1 text=$2 output status=0
+  shift 2
+  output=$("$ipq" "$@" 2>&1) || status=$?
+  if [ "$status" != "$wanted" ] || [[ $output != *"$text"* ]]; then
+    printf 'ipq %s: status %s, wanted %s with "%s":\n%s\n' "$*" "$status" "$wanted" "$text" "$output"
+    faults=$((faults + 1))
+  fi
+}
+
+expect 2 'usage: ipq COMMAND'
+expect 0 'usage: ipq COMMAND' --help
+expect 0 'Exit status: 0 done, 1 failed, 2 wrong usage, 3 no rights, 4 queue taken' help
+expect 0 'ipq 0.' --version
+expect 2 'ipq: there is no command nonsense; ipq --help lists them' nonsense
+expect 2 'ipq: there is no command ; ipq --help' ''
+commands=$("$ipq" --help | sed -n 's/^  \([a-z]*\)  *.*/\1/p')
+[ -n "$commands" ] || { echo 'no commands'; exit 1; }
+for command in $commands; do
+  expect 0 "Usage: ipq $command" "$command" --help
+  expect 2 "ipq $command: " "$command" --no-such-option
+  expect 2 "ipq $command --help lists what there is" "$command" --no-such-option
+done
+expect 1 'network namespace no_such: there is no /run/netns/no_such; `ip netns list` shows names' status --netns no_such
+expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/null
+
+"$ipq" --help >/dev/full 2>/dev/null
+[ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device' ] ||
+  { echo 'a full disk goes unnoticed'; faults=$((faults + 1)); }
+
+[ "$faults" = 0 ]

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#include "command_line.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace tool {
+
+command_line::command_line(const char* name, const char* description) : app_(description, fmt::format("ipq {}", name)) {
+  app_.add_option("--netns", netns_, "work in this network namespace: a name of `ip netns`, or a path")
+      ->type_name("NAME");
+}
+
+std::optional<int> command_line::parse(int argc, char** argv) {
+  try {
+    app_.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app_.help());
+    return done;
+  } catch (const CLI::ParseError& wrong) {
+    fmt::print(stderr, "{}: {}; {} --help lists what there is\n", app_.get_name(), wrong.what(), app_.get_name());
+    return wrong_usage;
+  }
+  if (netns_.empty()) return std::nullopt;
+  if (const auto entered = enter_netns(netns_); !entered) {
+    fmt::print(stderr, "{}: {}\n", app_.get_name(), entered.error().message);
+    return entered.error().code;
+  }
+  return std::nullopt;
+}
+
+outcome<void> enter_netns(const std::string& name) {
+  const std::string path = name.find('/') == std::string::npos ? "/run/netns/" + name : name;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno == ENOENT) {
+      return fail(failed, fmt::format("network namespace {}: there is no {}; `ip netns list` shows names", name, path));
+    }
+    return fail(errno == EACCES ? no_rights : failed,
+                fmt::format("network namespace {}: open {}: {}", name, path, std::strerror(errno)));
+  }
+  const int moved = ::setns(fd, CLONE_NEWNET);
+  const int error = moved == 0 ? 0 : errno;
+  ::close(fd);
+  if (error == EPERM) {
+    return fail(no_rights, fmt::format("network namespace {}: entering it takes CAP_SYS_ADMIN, as root has", name));
+  }
+  if (error == EINVAL) return fail(failed, fmt::format("network namespace {}: {} is none", name, path));
+  if (error != 0) return fail(failed, fmt::format("network namespace {}: {}", name, std::strerror(error)));
+  return {};
+}
+
+int report(const char* command, const failure& what) {
+  fmt::print(stderr, "ipq {}: {}\n", command, what.message);
+  return what.code;
+}
+
+bool has_colours(std::FILE* output) {
+  const char* refused = std::getenv("NO_COLOR");
+  return ::isatty(::fileno(output)) == 1 && (refused == nullptr || *refused == '\0');
+}
+
+}  // namespace tool

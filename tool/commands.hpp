@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// The commands, each in a file of its name. They return an exit_code; argv[0] is "ipq NAME".
+#pragma once
+
+namespace tool {
+
+int status_main(int argc, char** argv);
+
+}  // namespace tool

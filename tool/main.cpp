@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// The ipq command: a table of commands, and the choice of one.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "commands.hpp"
+#include "exit_code.hpp"
+
+namespace {
+
+struct command {
+  std::string_view name;
+  int (*run)(int argc, char** argv);
+  std::string_view help;
+};
+
+constexpr std::array commands{
+    command{"status", tool::status_main, "show the queues: who serves them, what waits, what was lost"},
+};
+
+constexpr std::string_view version = IPQ_VERSION;
+
+std::string usage() {
+  std::string text = "usage: ipq COMMAND [OPTION...]\n\nHolds packets of the kernel, judges and changes them.\n\n";
+  for (const auto& each : commands) text += fmt::format("  {:<9} {}\n", each.name, each.help);
+  return text +
+         "\nipq COMMAND --help tells more. Exit status: 0 done, 1 failed, 2 wrong usage, 3 no rights, 4 queue taken,\n"
+         "5 the kernel lacks something.\n";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "{}", usage());
+    return tool::wrong_usage;
+  }
+  const std::string_view wanted = argv[1];
+  if (wanted == "--help" || wanted == "-h" || wanted == "help") {
+    fmt::print("{}", usage());
+    return tool::done;
+  }
+  if (wanted == "--version") {
+    fmt::print("ipq {}\n", version);
+    return tool::done;
+  }
+  const auto* const found = std::ranges::find(commands, wanted, &command::name);
+  if (found == commands.end()) {
+    fmt::print(stderr, "ipq: there is no command {}; ipq --help lists them\n", wanted);
+    return tool::wrong_usage;
+  }
+  std::string name = fmt::format("ipq {}", wanted);
+  argv[1] = name.data();
+  try {
+    const int status = found->run(argc - 1, argv + 1);
+    // What was printed and could not be written is a failure, as on a full disk.
+    if (std::fflush(stdout) != 0) {
+      fmt::print(stderr, "{}: write to standard output: {}\n", name, std::strerror(errno));
+      return status == tool::done ? tool::failed : status;
+    }
+    return status;
+  } catch (const std::exception& unexpected) {
+    fmt::print(stderr, "{}: {}\n", name, unexpected.what());
+    return tool::failed;
+  }
+}
