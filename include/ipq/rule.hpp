@@ -13,6 +13,8 @@ namespace ipq {
 enum class hook : std::uint8_t { prerouting = 0, input = 1, forward = 2, output = 3, postrouting = 4 };
 
 [[nodiscard]] std::string_view to_string(hook which) noexcept;
+/// As the chain of iptables is called: "INPUT".
+[[nodiscard]] std::string_view iptables_chain(hook which) noexcept;
 /// "input" or "INPUT". nullopt: there is no such hook.
 [[nodiscard]] std::optional<hook> parse_hook(std::string_view name) noexcept;
 
@@ -33,16 +35,13 @@ struct feeding_rule {
 /// The target at the end of an iptables rule: "-j NFQUEUE --queue-balance 0:3 --queue-bypass --queue-cpu-fanout".
 [[nodiscard]] std::string iptables_target(const feeding_rule& rule);
 
-/// The table of iptables that has the hook's chain: filter, or mangle for prerouting and postrouting.
-[[nodiscard]] std::string_view iptables_table(hook which) noexcept;
-
-/// A table for `nft -f` with one rule, at priority filter, or mangle for prerouting and postrouting. `match` is taken
-/// as it is, in nft's words: "udp dport 53"; empty matches every packet of the family.
+/// A table for `nft -f` with one rule. `match` is taken as it is, in nft's words: "udp dport 53"; empty matches every
+/// packet of the family. Priority mangle, so that the machine's own filter still judges what the queue accepted.
 [[nodiscard]] std::string nft_rule(const feeding_rule& rule, std::string_view match = {},
                                    std::string_view table = "ipq");
 
 /// Commands, one a line, for iptables, ip6tables or both. `match` is taken as it is, in iptables' words:
-/// "-p udp --dport 53".
+/// "-p udp --dport 53". In table mangle, since an accepted packet skips the rest of the table that queued it.
 [[nodiscard]] std::string iptables_rule(const feeding_rule& rule, std::string_view match = {});
 
 }  // namespace ipq

@@ -8,13 +8,13 @@ namespace ipq {
 namespace {
 
 struct hook_words {
-  std::string_view name, chain, table;
+  std::string_view name, chain;
 };
-constexpr std::array<hook_words, 5> hooks{{{"prerouting", "PREROUTING", "mangle"},
-                                           {"input", "INPUT", "filter"},
-                                           {"forward", "FORWARD", "filter"},
-                                           {"output", "OUTPUT", "filter"},
-                                           {"postrouting", "POSTROUTING", "mangle"}}};
+constexpr std::array<hook_words, 5> hooks{{{"prerouting", "PREROUTING"},
+                                           {"input", "INPUT"},
+                                           {"forward", "FORWARD"},
+                                           {"output", "OUTPUT"},
+                                           {"postrouting", "POSTROUTING"}}};
 
 const hook_words& words_of(hook which) noexcept {
   return hooks[std::min<std::size_t>(static_cast<std::size_t>(which), hooks.size() - 1)];
@@ -41,8 +41,8 @@ std::optional<hook> parse_hook(std::string_view name) noexcept {
   return std::nullopt;
 }
 
-std::string_view iptables_table(hook which) noexcept {
-  return words_of(which).table;
+std::string_view iptables_chain(hook which) noexcept {
+  return words_of(which).chain;
 }
 
 std::string nft_statement(const feeding_rule& rule) {
@@ -73,8 +73,8 @@ std::string nft_rule(const feeding_rule& rule, std::string_view match, std::stri
                                                                                  : "inet";
   std::string text;
   append(text, {"table ", family, " ", table, " {\n  chain ", words.name, " {\n    type filter hook ", words.name,
-                " priority ", words.table, "; policy accept;\n    ", match, match.empty() ? "" : " ",
-                nft_statement(rule), "\n  }\n}\n"});
+                " priority mangle; policy accept;\n    ", match, match.empty() ? "" : " ", nft_statement(rule),
+                "\n  }\n}\n"});
   return text;
 }
 
@@ -82,8 +82,8 @@ std::string iptables_rule(const feeding_rule& rule, std::string_view match) {
   const auto& words = words_of(rule.at);
   std::string text;
   const auto add = [&](std::string_view program) {
-    append(text, {program, " -t ", words.table, " -A ", words.chain, " ", match, match.empty() ? "" : " ",
-                  iptables_target(rule), "\n"});
+    append(text,
+           {program, " -t mangle -A ", words.chain, " ", match, match.empty() ? "" : " ", iptables_target(rule), "\n"});
   };
   if (rule.family != feeding_rule::ip_family::ipv6) add("iptables");
   if (rule.family != feeding_rule::ip_family::ipv4) add("ip6tables");

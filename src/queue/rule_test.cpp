@@ -42,13 +42,13 @@ TEST(feeding_rule, whole) {
   EXPECT_EQ(nft_rule({.at = hook::input, .first_queue = 2, .last_queue = 3}, "udp dport 53"),
             "table inet ipq {\n"
             "  chain input {\n"
-            "    type filter hook input priority filter; policy accept;\n"
+            "    type filter hook input priority mangle; policy accept;\n"
             "    udp dport 53 queue num 2-3\n"
             "  }\n"
             "}\n");
   EXPECT_EQ(iptables_rule({.at = hook::input, .first_queue = 2, .last_queue = 3}, "-p udp --dport 53"),
-            "iptables -t filter -A INPUT -p udp --dport 53 -j NFQUEUE --queue-balance 2:3\n"
-            "ip6tables -t filter -A INPUT -p udp --dport 53 -j NFQUEUE --queue-balance 2:3\n");
+            "iptables -t mangle -A INPUT -p udp --dport 53 -j NFQUEUE --queue-balance 2:3\n"
+            "ip6tables -t mangle -A INPUT -p udp --dport 53 -j NFQUEUE --queue-balance 2:3\n");
 }
 
 TEST(feeding_rule, without_a_match_of_one_family) {
@@ -64,7 +64,7 @@ TEST(feeding_rule, without_a_match_of_one_family) {
   EXPECT_EQ(iptables_rule({.at = hook::prerouting, .family = ipv4}),
             "iptables -t mangle -A PREROUTING -j NFQUEUE --queue-num 0\n");
   EXPECT_EQ(iptables_rule({.at = hook::forward, .family = ipv6}),
-            "ip6tables -t filter -A FORWARD -j NFQUEUE --queue-num 0\n");
+            "ip6tables -t mangle -A FORWARD -j NFQUEUE --queue-num 0\n");
 }
 
 TEST(hook, names) {
@@ -73,6 +73,7 @@ TEST(hook, names) {
     EXPECT_EQ(parse_hook(to_string(which)), which);
   }
   EXPECT_EQ(to_string(hook::forward), "forward");
+  EXPECT_EQ(iptables_chain(hook::forward), "FORWARD");
   EXPECT_EQ(parse_hook("PREROUTING"), hook::prerouting);
   for (const auto* wrong : {"", "Input", "ingress", "input ", "OUT"})
     EXPECT_EQ(parse_hook(wrong), std::nullopt) << wrong;

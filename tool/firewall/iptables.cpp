@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#include "firewall/iptables.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "firewall/program.hpp"
+#include "firewall/tag.hpp"
+#include "firewall/translation.hpp"
+
+namespace tool::firewall {
+namespace {
+
+std::string program_name(iptables_kind kind, bool ipv6, std::string_view suffix = {}) {
+  return fmt::format("{}-{}{}", ipv6 ? "ip6tables" : "iptables", to_string(kind), suffix);
+}
+
+/// One line, for messages.
+std::string first_line(std::string_view text) {
+  while (text.starts_with('\n')) text.remove_prefix(1);
+  return std::string(text.substr(0, text.find('\n')));
+}
+
+outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text) {
+  if (text.empty()) return {};
+  const auto program = program_name(kind, ipv6, "-restore");
+  const auto ended = run_program({program, "--noflush", "-w", "10"}, text);
+  if (ended.status == 0) return {};
+  return fail(kernel_lacks, fmt::format("{}: {}", program, first_line(ended.output)));
+}
+
+template <class Wanted>
+outcome<std::size_t> remove_rules(Wanted&& wanted) {
+  std::size_t removed = 0;
+  for (const auto& rule : list_iptables_rules()) {
+    const auto name = tag_of(rule);
+    if (name.empty() || !wanted(name)) continue;
+    auto words = split_rule(rule.text);
+    words[0] = "-D";
+    words.insert(words.begin(), {rule.program(), "-w", "10", "-t", rule.table});
+    if (const auto ended = run_program(words); ended.status == 0) {
+      ++removed;
+      continue;
+    } else if (const auto now = list_iptables_rules(); std::ranges::none_of(now, [&](const saved_rule& each) {
+                 return each.program() == rule.program() && each.table == rule.table && each.text == rule.text;
+               })) {
+      continue;  // somebody else was faster
+    } else {
+      return fail(ended.status == 4 ? no_rights : failed, fmt::format("remove the rule {} -t {} {}: {}", rule.program(),
+                                                                      rule.table, rule.text, first_line(ended.output)));
+    }
+  }
+  return removed;
+}
+
+}  // namespace
+
+std::string_view to_string(iptables_kind kind) noexcept {
+  return kind == iptables_kind::legacy ? "legacy" : "nft";
+}
+
+std::string saved_rule::program() const {
+  return program_name(kind, ipv6);
+}
+
+std::vector<saved_rule> list_iptables_rules() {
+  std::vector<saved_rule> rules;
+  for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
+    for (const bool ipv6 : {false, true}) {
+      const auto saved = run_program({program_name(kind, ipv6, "-save")});
+      if (saved.status != 0) continue;
+      std::string table;
+      std::string_view rest = saved.output;
+      while (!rest.empty()) {
+        const auto line = rest.substr(0, rest.find('\n'));
+        rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+        if (line.starts_with('*')) table = line.substr(1);
+        if (line.starts_with("-A ")) rules.push_back({kind, ipv6, table, std::string(line)});
+      }
+    }
+  }
+  return rules;
+}
+
+std::vector<std::string> split_rule(std::string_view rule) {
+  std::vector<std::string> words;
+  bool quoted = false, in_word = false;
+  std::string word;
+  for (std::size_t i = 0; i < rule.size(); ++i) {
+    const char c = rule[i];
+    if (quoted && c == '\\' && i + 1 < rule.size()) {
+      word += rule[++i];
+    } else if (c == '"') {
+      quoted = !quoted;
+      in_word = true;
+    } else if (c == ' ' && !quoted) {
+      if (in_word) words.push_back(std::exchange(word, {}));
+      in_word = false;
+    } else {
+      word += c;
+      in_word = true;
+    }
+  }
+  if (in_word) words.push_back(word);
+  return words;
+}
+
+std::string tag_of(const saved_rule& rule) {
+  const auto words = split_rule(rule.text);
+  const auto option = std::ranges::find(words, "--comment");
+  if (option == words.end() || option + 1 == words.end() || !tag::is_one(option[1])) return {};
+  return option[1];
+}
+
+outcome<restore_text> make_restore_text(std::span<const selector> selectors, const queue_range& queues,
+                                        fail_policy policy, const std::string& tag_name) {
+  restore_text made;
+  for (const auto& each : selectors) {
+    const auto matches = translate_match(each.match);
+    if (!matches) return fail(matches.error().code, fmt::format("{}: {}", each.text(), matches.error().message));
+    const auto add = [&](const std::vector<std::vector<std::string>>& rules, std::string& text) {
+      for (const auto& words : rules) {
+        text += fmt::format("-A {}", ipq::iptables_chain(each.at));
+        for (const auto& word : words) text += " " + word;
+        text += fmt::format(" -m comment --comment {} {}\n", tag_name,
+                            ipq::iptables_target(feeding_rule_of(each, queues, policy)));
+      }
+    };
+    add(matches->ipv4, made.ipv4);
+    add(matches->ipv6, made.ipv6);
+  }
+  for (auto* text : {&made.ipv4, &made.ipv6}) {
+    // In mangle, since what the queue accepts skips the rest of the table: the machine's own filter is to judge it.
+    if (!text->empty()) *text = fmt::format("*mangle\n{}COMMIT\n", *text);
+  }
+  return made;
+}
+
+outcome<void> install(iptables_kind kind, const restore_text& text, const std::string& tag_name) {
+  if (const auto first = restore(kind, false, text.ipv4); !first) return first;
+  const bool has_ipv6 = ::access("/proc/self/net/if_inet6", F_OK) == 0;
+  auto second = has_ipv6 ? restore(kind, true, text.ipv6) : outcome<void>();
+  if (second) return {};
+  if (const auto back = remove_tagged(tag_name); !back) {
+    return fail(back.error().code, fmt::format("{}; and then: {}", second.error().message, back.error().message));
+  }
+  return second;
+}
+
+outcome<std::size_t> remove_tagged(std::string_view tag_name) {
+  return remove_rules([&](const std::string& name) { return name == tag_name; });
+}
+
+outcome<std::size_t> remove_stale() {
+  return remove_rules([](const std::string& name) { return !tag::is_alive(name); });
+}
+
+}  // namespace tool::firewall

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// Other programs, run to their end: the iptables family.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tool::firewall {
+
+struct program_result {
+  int status = 0;      ///< exit status; 127: there is no such program; 128 + signal
+  std::string output;  ///< standard output and standard error
+};
+
+/// Runs a program of PATH, or of the folders for administrators, with `input` as its standard input, in the network
+/// namespace of the calling thread. It inherits no other descriptor.
+[[nodiscard]] program_result run_program(const std::vector<std::string>& words, std::string_view input = {});
+
+}  // namespace tool::firewall

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "firewall/selection.hpp"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "firewall/iptables.hpp"
+#include "firewall/keeper.hpp"
+#include "firewall/nftables.hpp"
+#include "firewall/tag.hpp"
+#include "firewall/translation.hpp"
+#include "ipq/status.hpp"
+
+namespace tool::firewall {
+
+struct selection::installed {
+  tag name;
+  std::string description;
+  std::optional<nftables> owner = {};
+  std::optional<keeper> after = {};
+
+  ~installed() {
+    // While the tag is alive nobody takes the rules for stale.
+    after.reset();
+  }
+};
+
+selection::selection(std::unique_ptr<installed> made) noexcept : installed_(std::move(made)) {}
+selection::selection(selection&&) noexcept = default;
+selection& selection::operator=(selection&&) noexcept = default;
+selection::~selection() = default;
+
+outcome<selection> selection::install(std::span<const selector> selectors, const queue_range& queues,
+                                      fail_policy policy, by means) {
+  if (const auto access = ipq::check_queue_access(); !access) return std::unexpected(access.error());
+  auto named = tag::make();
+  if (!named) return std::unexpected(named.error());
+  auto made = std::make_unique<installed>(*std::move(named), std::string());
+
+  const auto abilities = find_nft_abilities();
+  if (abilities.tables) {
+    if (const auto understood = check_matches(selectors); !understood) return std::unexpected(understood.error());
+  }
+  if (means == by::nft && !abilities.queue) {
+    return fail(kernel_lacks, "this kernel's nftables has no queue statement (CONFIG_NFT_QUEUE; modprobe nft_queue)");
+  }
+  if (means == by::nft || (means == by::automatic && abilities.queue)) {
+    // One command and no other: whatever made libnftables open another socket would end the table.
+    made->owner.emplace();
+    const auto added = made->owner->run(nft_table(selectors, queues, policy, made->name.table_name(), true));
+    if (!added) return std::unexpected(added.error());
+    made->description = fmt::format("nft table inet {}, which the kernel removes", made->name.table_name());
+    return selection(std::move(made));
+  }
+
+  const auto text = make_restore_text(selectors, queues, policy, made->name.name());
+  if (!text) {
+    return fail(
+        text.error().code,
+        fmt::format("{}, and this kernel's nftables has no queue statement (CONFIG_NFT_QUEUE)", text.error().message));
+  }
+  if (const auto tidied = remove_stale(); !tidied) return std::unexpected(tidied.error());
+  // First the keeper, then what it is for: there is no moment in which a SIGKILL leaves rules behind.
+  auto started = keeper::start([name = made->name.name()] { return remove_tagged(name).has_value(); });
+  if (!started) return std::unexpected(started.error());
+  made->after = *std::move(started);
+  std::string refusals;
+  for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
+    if (means == by::iptables_legacy && kind != iptables_kind::legacy) continue;
+    if (means == by::iptables_nft && kind != iptables_kind::nft) continue;
+    const auto added = firewall::install(kind, *text, made->name.name());
+    if (added) {
+      made->description =
+          fmt::format("iptables-{} rules tagged {}, which are removed at the end", to_string(kind), made->name.name());
+      return selection(std::move(made));
+    }
+    refusals += fmt::format("{}{}", refusals.empty() ? "" : "; ", added.error().message);
+  }
+  return fail(kernel_lacks, fmt::format("neither nft nor iptables takes the rules: {}", refusals));
+}
+
+outcome<void> selection::remove() {
+  if (!installed_) return {};
+  const auto name = installed_->name.name();
+  const bool removed = !installed_->after || installed_->after->finish();
+  installed_.reset();
+  if (removed) return {};
+  return fail(failed, fmt::format("rules tagged {} could not be removed: ipq cleanup tries again", name));
+}
+
+const std::string& selection::description() const noexcept {
+  return installed_->description;
+}
+
+std::string dry_run(std::span<const selector> selectors, const queue_range& queues, fail_policy policy) {
+  std::string text = "# for nft -f\n" + nft_table(selectors, queues, policy, "ipq", false);
+  text += "# for iptables\n";
+  for (const auto& each : selectors) {
+    const auto matches = translate_match(each.match);
+    if (!matches) {
+      text += fmt::format("# {}: {}\n", each.text(), matches.error().message);
+      continue;
+    }
+    for (const bool ipv6 : {false, true}) {
+      for (const auto& words : ipv6 ? matches->ipv6 : matches->ipv4) {
+        auto rule = feeding_rule_of(each, queues, policy);
+        rule.family = ipv6 ? ipq::feeding_rule::ip_family::ipv6 : ipq::feeding_rule::ip_family::ipv4;
+        std::string match;
+        for (const auto& word : words) match += (match.empty() ? "" : " ") + word;
+        text += ipq::iptables_rule(rule, match);
+      }
+    }
+  }
+  return text;
+}
+
+}  // namespace tool::firewall

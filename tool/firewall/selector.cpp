@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include "firewall/selector.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace tool::firewall {
+namespace {
+
+constexpr std::size_t longest_match = 4096;
+
+/// Words of nft that are no match: verdicts, and statements that do something to the packet or besides.
+constexpr std::array<std::string_view, 33> no_match{
+    "accept", "drop",     "queue", "jump", "goto",  "return", "continue", "reject",  "masquerade", "snat",  "dnat",
+    "vmap",   "redirect", "dup",   "fwd",  "log",   "tproxy", "notrack",  "set",     "synproxy",   "meter", "add",
+    "update", "delete",   "quota", "flow", "table", "chain",  "rule",     "include", "define",     "last",  "map"};
+
+bool is_in_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         std::string_view("_-./:*@[]+%").find(c) != std::string_view::npos;
+}
+
+}  // namespace
+
+std::string selector::text() const {
+  return fmt::format("--select {} '{}'", ipq::to_string(at), match);
+}
+
+outcome<std::vector<std::string>> split_match(std::string_view match) {
+  constexpr std::array<std::string_view, 16> signs{"==", "!=", "<=", ">=", "<<", ">>", "<", ">",
+                                                   "{",  "}",  "(",  ")",  ",",  "&",  "|", "^"};
+  std::vector<std::string> words;
+  while (!match.empty()) {
+    if (match[0] == ' ' || match[0] == '\t') {
+      match.remove_prefix(1);
+      continue;
+    }
+    std::size_t length = 0;
+    if (const auto* const sign = std::ranges::find_if(signs, [&](auto each) { return match.starts_with(each); });
+        sign != signs.end()) {
+      length = sign->size();
+    } else if (match[0] == '"') {
+      length = match.find('"', 1);
+      if (length == std::string_view::npos) return fail(wrong_usage, "a string without its end");
+      ++length;
+    } else {
+      while (length < match.size() && is_in_word(match[length])) ++length;
+      if (length == 0) return fail(wrong_usage, fmt::format("a match can't have \"{}\"", match.substr(0, 1)));
+    }
+    words.emplace_back(match.substr(0, length));
+    match.remove_prefix(length);
+  }
+  return words;
+}
+
+outcome<selector> parse_selector(std::string_view hook, std::string_view match) {
+  const auto at = ipq::parse_hook(hook);
+  if (!at) {
+    return fail(wrong_usage, fmt::format("--select {}: no such hook; there are prerouting, input, forward, output, "
+                                         "postrouting",
+                                         hook));
+  }
+  selector made{*at, std::string(match)};
+  const auto refused = [&](std::string_view why) {
+    return fail(wrong_usage, fmt::format("--select {}: {}", hook, why));
+  };
+  if (match.size() > longest_match) return refused(fmt::format("the match has more than {} characters", longest_match));
+  // Printed into messages and handed to nft: nothing may hide in it.
+  if (std::ranges::any_of(match, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+    return refused("the match has a control character or more than one line");
+  }
+  const auto words = split_match(match);
+  if (!words) return refused(fmt::format("'{}': {}", match, words.error().message));
+  int braces = 0, parentheses = 0;
+  for (const auto& word : *words) {
+    if (word == "{") ++braces;
+    if (word == "}") --braces;
+    if (word == "(") ++parentheses;
+    if (word == ")") --parentheses;
+    if (braces < 0 || braces > 1 || parentheses < 0) return refused(fmt::format("'{}': unpaired \"{}\"", match, word));
+    if (std::ranges::find(no_match, word) != no_match.end()) {
+      return refused(
+          fmt::format("'{}': \"{}\" is no match; what becomes of the packets is not said here", match, word));
+    }
+  }
+  if (braces != 0 || parentheses != 0) return refused(fmt::format("'{}': a brace is not closed", match));
+  return made;
+}
+
+ipq::feeding_rule feeding_rule_of(const selector& what, const queue_range& queues, fail_policy policy) {
+  return {.at = what.at,
+          .first_queue = queues.first,
+          .last_queue = queues.last,
+          .bypass = policy == fail_policy::open,
+          .cpu_fanout = queues.cpu_fanout};
+}
+
+}  // namespace tool::firewall
