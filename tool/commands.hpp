@@ -4,6 +4,7 @@
 
 namespace tool {
 
+int cleanup_main(int argc, char** argv);
 int status_main(int argc, char** argv);
 
 }  // namespace tool

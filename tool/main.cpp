@@ -24,6 +24,7 @@ struct command {
 
 constexpr std::array commands{
     command{"status", tool::status_main, "show the queues: who serves them, what waits, what was lost"},
+    command{"cleanup", tool::cleanup_main, "remove rules that a killed process left behind"},
 };
 
 constexpr std::string_view version = IPQ_VERSION;

@@ -1,20 +1,52 @@
 // SPDX-License-Identifier: MIT
-// ipq status: the queues of the network namespace.
+// ipq status: the queues of the network namespace, and the rules that feed them.
 #include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <thread>
 
 #include "command_line.hpp"
 #include "commands.hpp"
-#include "ipq/status.hpp"
+#include "queue_report.hpp"
 
 namespace tool {
 
 int status_main(int argc, char** argv) {
-  command_line line("status", "Shows every queue of the network namespace.");
+  bool json = false, prometheus = false, watch = false;
+  double interval = 1;
+  int count = 0;
+  command_line line(
+      "status",
+      "Shows every queue of the network namespace: who serves it, how it copies packets, what waits, what\n"
+      "was lost, the rules that feed it; and rules that lead to a queue that nobody serves.");
+  auto* const as_json = line.app().add_flag("--json", json, "for programs");
+  auto* const as_prometheus = line.app().add_flag("--prometheus", prometheus, "as metrics, for a textfile collector");
+  as_json->excludes(as_prometheus);
+  auto* const watching = line.app().add_flag("--watch", watch, "again and again, until interrupted");
+  line.app()
+      .add_option("--interval", interval, "seconds between two looks (1)")
+      ->needs(watching)
+      ->check(CLI::Range(0.01, 86400.0));
+  line.app()
+      .add_option("--count", count, "end after so many looks")
+      ->needs(watching)
+      ->check(CLI::Range(1, 1'000'000'000));
   if (const auto end = line.parse(argc, argv)) return *end;
-  const auto queues = ipq::read_queue_status();
-  if (!queues) return report("status", queues.error());
-  for (const auto& each : *queues) fmt::print("queue {} {} (pid {})\n", each.number, each.command, each.pid);
-  return done;
+
+  const bool colours = has_colours(stdout);
+  for (int looks = 1;; ++looks) {
+    const auto made = make_queue_report();
+    if (!made) return report("status", made.error());
+    std::string text = json ? to_json(*made) : prometheus ? to_prometheus(*made) : to_text(*made, colours);
+    // From the top left corner, and what was there goes with the new lines.
+    if (watch && colours && !json && !prometheus) text = "\033[H\033[2J" + text;
+    fmt::print("{}", text);
+    if (!watch || looks == count) return done;
+    if (std::fflush(stdout) != 0) return done;  // main says why
+    std::this_thread::sleep_for(std::chrono::duration<double>(interval));
+  }
 }
 
 }  // namespace tool

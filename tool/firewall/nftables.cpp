@@ -64,12 +64,19 @@ outcome<void> nftables::check(const std::string& commands) {
   return checked;
 }
 
-outcome<std::string> nftables::ask_json(const std::string& command) {
-  ::nft_ctx_output_set_flags(context_.get(), NFT_CTX_OUTPUT_JSON);
+outcome<std::string> nftables::ask(const std::string& command, unsigned flags) {
+  ::nft_ctx_output_set_flags(context_.get(), flags);
   const auto asked = run(command);
-  ::nft_ctx_output_set_flags(context_.get(), 0);
   if (!asked) return std::unexpected(asked.error());
   return std::string(::nft_ctx_get_output_buffer(context_.get()));
+}
+
+outcome<std::string> nftables::ask_json(const std::string& command) {
+  return ask(command, NFT_CTX_OUTPUT_JSON);
+}
+
+outcome<std::string> nftables::ask_text(const std::string& command) {
+  return ask(command, NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS);
 }
 
 nft_abilities find_nft_abilities() {

@@ -25,8 +25,12 @@ class nftables {
   [[nodiscard]] outcome<void> check(const std::string& commands);
   /// The output of a command in JSON: "list ruleset".
   [[nodiscard]] outcome<std::string> ask_json(const std::string& command);
+  /// The same as text, with the handles of rules.
+  [[nodiscard]] outcome<std::string> ask_text(const std::string& command);
 
  private:
+  [[nodiscard]] outcome<std::string> ask(const std::string& command, unsigned flags);
+
   struct free_context {
     void operator()(nft_ctx* context) const noexcept;
   };
