@@ -5,6 +5,8 @@
 namespace tool {
 
 int cleanup_main(int argc, char** argv);
+int doctor_main(int argc, char** argv);
 int status_main(int argc, char** argv);
+int top_main(int argc, char** argv);
 
 }  // namespace tool

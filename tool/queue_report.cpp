@@ -163,7 +163,7 @@ std::string_view to_string(ipq::queue_status::copy_mode mode) noexcept {
 std::string printable(std::string_view text) {
   std::string made(text);
   for (char& c : made) {
-    if (c < 0x20 || c == 0x7f) c = '?';
+    if (c < ' ' || c > '~') c = '?';  // what is no ASCII may steer a terminal, too
   }
   return made;
 }

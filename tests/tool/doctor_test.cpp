@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// ipq doctor: what it finds is put there first.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "ipq/queue.hpp"
+#include "ipq_command.hpp"
+#include "kernel/netns.hpp"
+
+namespace tool_tests {
+namespace {
+
+using doctor = kernel_tests::network_test;
+
+TEST_F(doctor, is_ready_and_proves_it) {
+  const auto ended = ipq("doctor");
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  EXPECT_TRUE(ended.output.ends_with("\nready\n")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ok     proof       a packet was held, accepted and received in ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ok     rights ")) << ended.output;
+  EXPECT_FALSE(has(ended.output, "WRONG")) << ended.output;
+}
+
+TEST_F(doctor, leaves_nothing_behind) {
+  const auto before = kernel_tests::must_run("iptables-legacy-save");
+  ipq("doctor");
+  EXPECT_EQ(kernel_tests::must_run("iptables-legacy-save"), before);
+  EXPECT_EQ(kernel_tests::must_run("nft list tables"), "");
+}
+
+TEST_F(doctor, says_what_is_missing_without_rights) {
+  const auto ended = ipq_without_rights("doctor");
+  EXPECT_EQ(ended.status, 3) << ended.output;
+  EXPECT_TRUE(has(ended.output,
+                  "WRONG  rights      CAP_NET_ADMIN is missing in this network namespace\n"
+                  "                   remedy: sudo; "))
+      << ended.output;
+  EXPECT_TRUE(has(ended.output, "\nnot ready: ")) << ended.output;
+}
+
+TEST_F(doctor, finds_strict_reverse_path_filters) {
+  EXPECT_TRUE(has(ipq("doctor").output, "ok     rp_filter ")) << ipq("doctor").output;
+  std::ofstream("/proc/sys/net/ipv4/conf/all/rp_filter") << "1\n";
+  const auto ended = ipq("doctor");
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, "note   rp_filter   strict: ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "remedy: sysctl net.ipv4.conf.all.rp_filter=2")) << ended.output;
+}
+
+TEST_F(doctor, finds_owners_losses_and_rules_without_a_listener) {
+  if (!global_root("the counters of queues")) return;
+  EXPECT_TRUE(has(ipq("doctor").output, "ok     queues      all numbers are free"));
+  const auto queue = ipq::queue::open({.number = 3});
+  ASSERT_TRUE(queue);
+  iptables("-A OUTPUT -p udp -j NFQUEUE --queue-balance 8:9");
+  iptables("-A OUTPUT -p udp -m comment --comment ipq:1:1 -j NFQUEUE --queue-num 3");
+  auto ended = ipq("doctor");
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, "ok     queues      taken: 3 of ")) << ended.output;
+  EXPECT_TRUE(has(ended.output,
+                  "note   rules       iptables-legacy filter OUTPUT feeds queue 8-9, which nobody serves: "
+                  "packets are dropped\n"))
+      << ended.output;
+  EXPECT_TRUE(has(ended.output,
+                  "note   rules       1 rules are of ipq processes that are gone\n"
+                  "                   remedy: ipq cleanup\n"))
+      << ended.output;
+  iptables("-F OUTPUT");
+  ended = ipq("doctor");
+  EXPECT_TRUE(has(ended.output, "note   queues      queue 3: no rule feeds it\n")) << ended.output;
+}
+
+TEST_F(doctor, finds_a_small_buffer) {
+  if (kernel_tests::rights_of_process() == kernel_tests::rights::global_root) {
+    EXPECT_TRUE(has(ipq("doctor").output, "ok     buffer      receive buffers may have any size"));
+    EXPECT_FALSE(has(ipq_without_rights("doctor").output, "receive buffers may have any size"));
+  } else {
+    EXPECT_FALSE(has(ipq("doctor").output, "receive buffers may have any size"));
+  }
+}
+
+}  // namespace
+}  // namespace tool_tests
