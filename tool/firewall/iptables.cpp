@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
+#include "firewall/nftables.hpp"
 #include "firewall/program.hpp"
 #include "firewall/tag.hpp"
 #include "firewall/translation.hpp"
@@ -29,6 +31,17 @@ outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text) {
   const auto ended = run_program({program, "--noflush", "-w", "10"}, text);
   if (ended.status == 0) return {};
   return fail(kernel_lacks, fmt::format("{}: {}", program, first_line(ended.output)));
+}
+
+/// Whether there can be rules of a kind: asking costs less than starting iptables-save, and makes no table.
+bool has_tables(iptables_kind kind, bool ipv6) {
+  if (kind == iptables_kind::legacy) {
+    std::ifstream names(ipv6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names");
+    std::string name;
+    return !names || (names >> name);
+  }
+  const auto tables = nftables().ask_text("list tables");
+  return !tables || tables->find(ipv6 ? "table ip6 " : "table ip ") != std::string::npos;
 }
 
 template <class Wanted>
@@ -69,6 +82,7 @@ std::vector<saved_rule> list_iptables_rules() {
   std::vector<saved_rule> rules;
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
     for (const bool ipv6 : {false, true}) {
+      if (!has_tables(kind, ipv6)) continue;
       const auto saved = run_program({program_name(kind, ipv6, "-save")});
       if (saved.status != 0) continue;
       std::string table;
