@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <expected>
 #include <string>
 #include <system_error>
@@ -16,14 +17,20 @@ struct error {
   const char* operation = "";         ///< a literal, as "bind queue"; never null
   const char* advice = "";            ///< a literal: what to do about it; never null, often empty
   int queue = -1;                     ///< queue number, -1 where it is about none
+  std::uint64_t packet = 0;           ///< of a capture, from 1; 0 where it is about none
+  std::uint64_t offset = 0;           ///< where in the file that packet, or what stands in its place, begins
   int owner = 0;                      ///< process that has the queue (EBUSY); 0 where it is not known
   std::array<char, 16> owner_name{};  ///< its command, NUL-terminated
 
-  /// "bind queue 0: owned by suricata (pid 812)"
+  /// "bind queue 0: owned by suricata (pid 812)", "read capture, packet 7 at byte 1032: Bad message: the file ends
+  /// here"
   [[nodiscard]] std::string message() const {
     // Appended, not added: for sums of strings GCC 12 warns of overlaps that can't be (its bug 105651).
     std::string text = operation;
     if (queue >= 0) text.append(" ").append(std::to_string(queue));
+    if (packet != 0) {
+      text.append(", packet ").append(std::to_string(packet)).append(" at byte ").append(std::to_string(offset));
+    }
     text.append(": ");
     if (owner != 0) {
       return text.append("owned by ")

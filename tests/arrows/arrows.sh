@@ -23,7 +23,7 @@ mapfile -t files < <(list_files | grep -E \
 
 awk '
   # Each room of the tree, the rooms it may include, and what it may include from outside. "std": the C++ standard
-  # library; "system": headers of the system and of other libraries; "sockets": those that talk to the kernel.
+  # library; "system": headers of the system and of other libraries; "sockets": those that talk to the kernel; "poll": waiting alone.
   BEGIN {
     rule("include/ipq",    "",                                        "std")
     rule("include/libipq", "",                                        "std system sockets")
@@ -32,13 +32,15 @@ awk '
     rule("compat",         "netlink wire include/ipq include/libipq", "std system")
     rule("packet",         "include/ipq",                             "std system")
     rule("queue",          "netlink wire include/ipq",                "std system")
-    rule("capture",        "packet include/ipq",                      "std system")
+    rule("capture",        "packet include/ipq",                      "std system poll")
     rule("tool",           "include/ipq include/libipq",              "std libmnl system sockets")
     rule("examples",       "include/ipq include/libipq",              "std libmnl system sockets")
     rule("bench",          "include/ipq include/libipq",              "std libmnl system sockets")
 
     socket_header = "^(sys/(socket|un|poll|epoll|select)|poll|netdb|ifaddrs|(net|netinet|netpacket|arpa)/.*|" \
                     "linux/(netlink|rtnetlink|sock_diag|netfilter/nfnetlink.*))[.]h$"
+    poll_header = "^(sys/(poll|epoll)|poll)[.]h$"
+    poll_call = "^(poll|ppoll|epoll_wait)$"
     socket_call = "(socket|socketpair|bind|connect|send|sendto|sendmsg|sendmmsg|recv|recvfrom|recvmsg|recvmmsg|" \
                   "setsockopt|getsockopt|getsockname|poll|ppoll|select|pselect|epoll_wait|mnl_socket_[a-z_]+)[ ]*[(]"
 
@@ -56,6 +58,8 @@ awk '
   }
 
   function has_word(words, word) { return index(" " words " ", " " word " ") > 0 }
+
+  function may_poll(name, pattern) { return has_word(may_use[room], "poll") && name ~ pattern }
 
   function room_of(path,    part) {
     split(path, part, "/")
@@ -86,6 +90,7 @@ awk '
     sub(/^ /, "", text)
     sub(/std/, "the standard library", text)
     sub(/system/, "system headers", text)
+    sub(/ poll$/, " and those of poll", text)
     return room " may include " text
   }
 
@@ -110,7 +115,7 @@ awk '
       return
     }
     kind = name ~ /^[a-z_]+$/ ? "std" : name ~ /^libmnl\// ? "libmnl" : name ~ socket_header ? "sockets" : "system"
-    if (has_word(may_use[room], kind)) return
+    if (has_word(may_use[room], kind) || may_poll(name, poll_header)) return
     if (kind == "sockets" && is_source) wrong(FNR, "includes <" name ">; sockets belong to src/netlink alone")
     else wrong(FNR, "includes <" name ">; " spelt_out(room))
   }
@@ -152,6 +157,7 @@ awk '
         if (word !~ /^(return|else|do|&&|&|[*])$/) continue
       }
       sub(/[ ]*[(]$/, "", name)
+      if (may_poll(name, poll_call)) continue
       wrong(FNR, "calls " name "(); system calls on sockets belong to src/netlink alone")
     }
   }

@@ -30,6 +30,7 @@ good_tree() {
     '// recv(1) is not called here' '/* nor' 'send(2) */' 'const char* text = "poll(3)";' 'void send(int);' \
     'auto x = netlink::socket(1);' 'auto y = std::bind(f);' 'int z = p->recv(1);'
   put src/compat/handle_test.cpp '#include "netlink/socket.hpp"' '#include "compat/../wire/message.hpp"'
+  put src/capture/readiness.cpp '#include <poll.h>' '#include <sys/epoll.h>' 'int x = ::ppoll(nullptr, 0, 0, 0);'
   put examples/passer.c '#include <libipq.h>' '#include <arpa/inet.h>'
   printf '%s\n' '#!/bin/sh' '# SPDX-License-Identifier: MIT' >"$folder/tree/dev"
 }
@@ -68,6 +69,12 @@ put src/queue/queue.cpp '#include "compat/handle.cpp"'
 refuses src/queue/queue.cpp:2 'queue may include'
 put src/capture/pcap.cpp '#include "netlink/socket.hpp"'
 refuses src/capture/pcap.cpp:2 'capture may include packet'
+put src/capture/pcap.cpp '#include <sys/socket.h>'
+refuses src/capture/pcap.cpp:2 'sockets belong to src/netlink alone'
+put src/capture/pcap.cpp 'int x = ::recv(1, b, 2, 0);'
+refuses src/capture/pcap.cpp:2 'system calls on sockets belong to src/netlink alone'
+put src/compat/pcap.cpp 'int x = ::poll(nullptr, 0, 0);'
+refuses src/compat/pcap.cpp:2 'system calls on sockets belong to src/netlink alone'
 put src/cellar/box.cpp 'int x;'
 refuses src/cellar/box.cpp:1 'no room that has arrows'
 put src/wire/config_test.cpp '#include "netlink/socket.hpp"'

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// What became of packets: verdicts are counted here, and what passes is written. Held packets speak to it from any
+// thread, also when their reader is gone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "capture/passed.hpp"
+#include "ipq/source.hpp"
+
+namespace ipq::capture {
+
+/// Verdicts by kind.
+struct tally {
+  std::uint64_t accepted = 0, dropped = 0, repeated = 0, stopped = 0, requeued = 0, unanswered = 0;
+
+  void count(const verdict& given) noexcept;
+};
+
+class ledger final : public held_packet::keeper {
+ public:
+  explicit ledger(const verdict& unanswered) noexcept : unanswered_(unanswered) {}
+
+  // For the reader. First of all, if anything is to be written:
+  void write_to(passed writer) { passed_ = std::move(writer); }
+  [[nodiscard]] bool writes() const noexcept { return passed_.has_value(); }
+  result<void> write(const std::shared_ptr<const section>& from, const original& frame, const verdict& given);
+  void add_to_head(const std::shared_ptr<const section>& to, bytes record);
+  void add(const std::shared_ptr<const section>& to, bytes record);
+  void hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame);
+  result<void> flush();
+  /// Flushes if much is waiting, so that what can't be written does not grow without bounds.
+  result<void> make_room();
+  [[nodiscard]] tally of_held() const;
+  void close() noexcept;
+
+  result<void> set_held_verdict(std::uint32_t id, const verdict& given) override;
+  void give_up_held(std::uint32_t id) noexcept override;
+
+ private:
+  struct held {
+    std::shared_ptr<const section> from;
+    original frame;
+    std::vector<std::byte> record;
+  };
+  result<void> write_locked(const std::shared_ptr<const section>& from, const original& frame, const verdict& given);
+
+  mutable std::mutex mutex_;
+  std::optional<passed> passed_;
+  const verdict unanswered_;
+  std::unordered_map<std::uint32_t, held> held_;
+  tally tally_;  ///< of held packets; the reader counts its own
+  bool closed_ = false;
+};
+
+}  // namespace ipq::capture

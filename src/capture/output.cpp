@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "capture/output.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <ctime>
+
+namespace ipq::capture {
+namespace {
+
+/// No SIGPIPE while it exists: a pipe that closes is an error, and not the end of the program.
+class without_sigpipe {
+ public:
+  without_sigpipe() noexcept {
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  without_sigpipe(const without_sigpipe&) = delete;
+  without_sigpipe& operator=(const without_sigpipe&) = delete;
+  ~without_sigpipe() {
+    const int kept = errno;
+    constexpr timespec not_at_all{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &not_at_all);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    errno = kept;
+  }
+
+ private:
+  sigset_t pipe_, before_;
+  bool was_pending_;
+};
+
+}  // namespace
+
+result<output> output::open(const std::string& path, int not_this) {
+  // Not O_TRUNC: it may be what must not be touched.
+  descriptor opened = path == "-" ? descriptor(STDOUT_FILENO, false)
+                                  : descriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+  struct stat about {};
+  if (!opened || ::fstat(opened.fd(), &about) != 0) return failed("open output", errno);
+  struct stat other {};
+  const bool regular = S_ISREG(about.st_mode);
+  if (regular && not_this >= 0 && ::fstat(not_this, &other) == 0 && other.st_dev == about.st_dev &&
+      other.st_ino == about.st_ino) {
+    auto same = failed("open output", EINVAL);
+    same.error().advice = "it is the file that is read";
+    return same;
+  }
+  if (regular && path != "-" && ::ftruncate(opened.fd(), 0) != 0) return failed("open output", errno);
+  return output(std::move(opened), regular);
+}
+
+result<std::size_t> output::write(std::span<const std::byte> rest) const noexcept {
+  const without_sigpipe quiet;
+  for (;;) {
+    const ssize_t count = ::write(file_.fd(), rest.data(), rest.size());
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (errno == EAGAIN) {  // whoever shares the pipe wants it so
+      pollfd watched{file_.fd(), POLLOUT, 0};
+      ::poll(&watched, 1, -1);
+    } else if (errno != EINTR) {
+      return failed("write output", errno);
+    }
+  }
+}
+
+result<void> output::flush() {
+  while (sent_ < used_) {
+    const auto count = write(std::span(buffer_).subspan(sent_, used_ - sent_));
+    if (!count) {
+      // A full disk takes a part: a record that is cut is taken back, and written again by the next call.
+      if (regular_ && sent_ != 0) {
+        const off_t whole = ::lseek(file_.fd(), 0, SEEK_CUR) - static_cast<off_t>(sent_);
+        if (whole >= 0 && ::ftruncate(file_.fd(), whole) == 0 && ::lseek(file_.fd(), whole, SEEK_SET) == whole) {
+          sent_ = 0;
+        }
+      }
+      return std::unexpected(count.error());
+    }
+    sent_ += *count;
+  }
+  written_ += used_;
+  used_ = sent_ = 0;
+  return {};
+}
+
+}  // namespace ipq::capture

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// A file that is written in whole records: whatever ends the program, or fills the disk, it can be read up to there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "capture/descriptor.hpp"
+#include "ipq/error.hpp"
+
+namespace ipq::capture {
+
+class output {
+ public:
+  /// "-" is standard output, which is not closed in the end. `not_this`: an open file that must not be the same, -1 for
+  /// none. Errors: EINVAL it is the same; those of open(2).
+  [[nodiscard]] static result<output> open(const std::string& path, int not_this = -1);
+
+  /// Space behind what is to be written, for a whole record.
+  [[nodiscard]] std::span<std::byte> grow(std::size_t size) {
+    const std::size_t begin = used_;
+    used_ += size;
+    if (used_ > buffer_.size()) buffer_.resize(used_ + used_ / 2);
+    return std::span(buffer_).subspan(begin, size);
+  }
+  void append(std::span<const std::byte> record) {
+    if (!record.empty()) __builtin_memcpy(grow(record.size()).data(), record.data(), record.size());
+  }
+  [[nodiscard]] bool is_full() const noexcept { return used_ >= enough; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return written_ + used_; }
+
+  /// Writes what is there. Errors: those of write(2); nothing is lost then, the next call tries again.
+  result<void> flush();
+
+ private:
+  static constexpr std::size_t enough = 256 << 10;
+  explicit output(descriptor opened, bool regular) : file_(std::move(opened)), regular_(regular) {
+    buffer_.resize(enough + enough / 2);
+  }
+  result<std::size_t> write(std::span<const std::byte> rest) const noexcept;
+
+  descriptor file_;
+  bool regular_;
+  std::vector<std::byte> buffer_;
+  std::size_t used_ = 0;       ///< of buffer_
+  std::size_t sent_ = 0;       ///< of those, what a pipe has taken
+  std::uint64_t written_ = 0;  ///< before buffer_
+};
+
+}  // namespace ipq::capture

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#include "capture/passed.hpp"
+
+#include <cstring>
+
+namespace ipq::capture {
+namespace {
+
+constexpr std::uint16_t hash_option = 3;  // of the packet as it was
+
+std::byte* put(std::byte* at, bytes data) noexcept {
+  if (!data.empty()) std::memcpy(at, data.data(), data.size());
+  return at + data.size();
+}
+std::byte* put(std::byte* at, std::uint32_t value, bool swapped) noexcept {
+  value = in_order(value, swapped);
+  std::memcpy(at, &value, sizeof value);
+  return at + sizeof value;
+}
+
+std::vector<std::byte> without_hash(bytes options, bool swapped) {
+  std::vector<std::byte> kept;
+  for (bytes rest = options; !rest.empty();) {
+    const bytes before = rest;
+    option each{};
+    if (!next_option(rest, swapped, each)) {
+      kept.insert(kept.end(), before.begin(), before.end());
+      break;
+    }
+    const bytes taken = before.first(before.size() - rest.size());
+    if (each.code != hash_option) kept.insert(kept.end(), taken.begin(), taken.end());
+  }
+  return kept;
+}
+
+}  // namespace
+
+bool passes(const verdict& given) noexcept {
+  switch (given.what()) {
+    case verdict::action::drop:
+      return false;
+    case verdict::action::queue:
+      return (given.value() & 0x8000) != 0;
+    default:
+      return true;
+  }
+}
+
+void passed::begin(const std::shared_ptr<const section>& next) {
+  current_ = next;
+  output_.append(current_->head);
+}
+
+void passed::add_to_head(const std::shared_ptr<const section>& to, bytes record) {
+  if (to != current_) return begin(to);
+  output_.append(record);
+}
+
+void passed::add(const std::shared_ptr<const section>& to, bytes record) {
+  if (to != current_) begin(to);
+  output_.append(record);
+}
+
+void passed::write(const std::shared_ptr<const section>& from, const original& frame, bytes replacement) {
+  if (from != current_) begin(from);
+  if (replacement.empty()) {
+    output_.append(frame.record);
+  } else {
+    write_changed(*from, frame, replacement);
+  }
+}
+
+void passed::write_changed(const section& from, const original& frame, bytes replacement) {
+  const bytes link = frame.record.subspan(frame.frame_at, frame.link_size);
+  const std::size_t size = link.size() + replacement.size();
+  const auto size_now = static_cast<std::uint32_t>(size);
+  if (!from.pcapng) {
+    std::byte* at = output_.grow(16 + size).data();
+    at = put(at, frame.record.first(8));  // the time
+    at = put(put(at, size_now, from.swapped), size_now, from.swapped);
+    put(put(at, link), replacement);
+    return;
+  }
+  // Simple and old blocks become of the common kind, too: it can say everything.
+  const auto options = without_hash(frame.options, from.swapped);
+  const auto total = static_cast<std::uint32_t>(32 + padded(size) + options.size());
+  std::byte* at = output_.grow(total).data();
+  const bool timeless = load<std::uint32_t>(frame.record.data(), from.swapped) == block::simple_packet;
+  constexpr std::byte no_time[8]{};
+  for (const std::uint32_t value : {block::packet, total, frame.interface}) at = put(at, value, from.swapped);
+  at = put(at, timeless ? bytes(no_time) : frame.record.subspan(12, 8));
+  at = put(put(at, size_now, from.swapped), size_now, from.swapped);
+  at = put(put(at, link), replacement);
+  std::memset(at, 0, padded(size) - size);
+  at = put(at + (padded(size) - size), options);
+  put(at, total, from.swapped);
+}
+
+}  // namespace ipq::capture

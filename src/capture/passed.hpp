@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// What passes, written in the format it came in: the file that was read, without what was not let through. Everything
+// stays in the byte order of the original, so that what is not understood here is still copied right.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "capture/format.hpp"
+#include "capture/output.hpp"
+#include "ipq/verdict.hpp"
+
+namespace ipq::capture {
+
+/// Whether a packet with this verdict goes on: accepted, stopped, repeated without coming back, or given to a queue
+/// that may be bypassed, as nobody listens to it.
+[[nodiscard]] bool passes(const verdict& given) noexcept;
+
+/// What stands before the packets of a file or section, for those that are written when another has begun.
+struct section {
+  std::vector<std::byte> head = {};
+  bool pcapng = false;
+  bool swapped = false;
+};
+
+/// A frame as it stands in its file.
+struct original {
+  bytes record = {};
+  std::uint32_t frame_at = 0;   ///< in record
+  std::uint32_t link_size = 0;  ///< of the link header
+  std::uint32_t frame_size = 0;
+  std::uint32_t interface = 0;
+  bytes options = {};
+};
+
+class passed {
+ public:
+  explicit passed(output opened) noexcept : output_(std::move(opened)) {}
+
+  /// A record of the section's head, which has it already.
+  void add_to_head(const std::shared_ptr<const section>& to, bytes record);
+  /// A record between packets.
+  void add(const std::shared_ptr<const section>& to, bytes record);
+  /// `replacement` empty: as it was.
+  void write(const std::shared_ptr<const section>& from, const original& frame, bytes replacement);
+
+  [[nodiscard]] bool is_full() const noexcept { return output_.is_full(); }
+  result<void> flush() { return output_.flush(); }
+
+ private:
+  void begin(const std::shared_ptr<const section>& next);
+  void write_changed(const section& from, const original& frame, bytes replacement);
+
+  output output_;
+  std::shared_ptr<const section> current_;
+};
+
+}  // namespace ipq::capture

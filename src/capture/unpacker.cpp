@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// gzip through zlib, Zstandard through libzstd; both also as several streams behind one another.
+#include <zlib.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <new>
+
+#include "capture/input.hpp"
+
+namespace ipq::capture {
+namespace {
+
+std::unexpected<error> refuse(int code, const char* why) {
+  auto made = failed("read capture", code);
+  made.error().advice = why;
+  return made;
+}
+
+uInt at_most_int(std::size_t size) {
+  return static_cast<uInt>(std::min<std::size_t>(size, INT_MAX));
+}
+
+class gzip final : public unpacker {
+ public:
+  gzip() {
+    constexpr int largest_window = 15, gzip_only = 16;
+    if (::inflateInit2(&stream_, largest_window + gzip_only) != Z_OK) throw std::bad_alloc();
+  }
+  gzip(const gzip&) = delete;
+  gzip& operator=(const gzip&) = delete;
+  ~gzip() override { ::inflateEnd(&stream_); }
+
+  result<progress> unpack(std::span<const std::byte> packed, std::span<std::byte> to) override {
+    if (complete_) {
+      if (packed.empty()) return progress{};
+      if (::inflateReset(&stream_) != Z_OK) return refuse(EBADMSG, "the gzip data is damaged");
+      complete_ = false;
+    }
+    // zlib takes no const, and does not write.
+    stream_.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
+    stream_.avail_in = at_most_int(packed.size());
+    stream_.next_out = reinterpret_cast<Bytef*>(to.data());
+    stream_.avail_out = at_most_int(to.size());
+    const uInt in = stream_.avail_in, out = stream_.avail_out;
+    const int status = ::inflate(&stream_, Z_NO_FLUSH);
+    if (status == Z_MEM_ERROR) return refuse(ENOMEM, "unpacking gzip");
+    if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR && stream_.avail_out == out) {
+      return refuse(EBADMSG, "the gzip data is damaged");
+    }  // what came out before the damage is good, and zlib says the same again
+    complete_ = status == Z_STREAM_END;
+    return progress{in - stream_.avail_in, out - stream_.avail_out};
+  }
+  bool complete() const noexcept override { return complete_; }
+
+ private:
+  z_stream stream_{};
+  bool complete_ = false;
+};
+
+class zstandard final : public unpacker {
+ public:
+  zstandard() : stream_(::ZSTD_createDStream()) {
+    if (stream_ == nullptr) throw std::bad_alloc();
+  }
+  zstandard(const zstandard&) = delete;
+  zstandard& operator=(const zstandard&) = delete;
+  ~zstandard() override { ::ZSTD_freeDStream(stream_); }
+
+  result<progress> unpack(std::span<const std::byte> packed, std::span<std::byte> to) override {
+    ZSTD_inBuffer in{packed.data(), packed.size(), 0};
+    ZSTD_outBuffer out{to.data(), to.size(), 0};
+    std::size_t left = 0;
+    if (!damaged_) left = ::ZSTD_decompressStream(stream_, &out, &in);
+    damaged_ = damaged_ || ::ZSTD_isError(left) != 0;
+    if (damaged_ && out.pos == 0) {
+      return refuse(EBADMSG, "the Zstandard data is damaged, or needs a window over 128 MiB");
+    }
+    if (in.pos != 0 || out.pos != 0) complete_ = left == 0;
+    return progress{in.pos, out.pos};
+  }
+  bool complete() const noexcept override { return complete_; }
+
+ private:
+  ZSTD_DStream* stream_;
+  bool complete_ = false;
+  bool damaged_ = false;
+};
+
+bool begins_with(std::span<const std::byte> bytes, std::initializer_list<unsigned char> magic) {
+  return bytes.size() >= magic.size() &&
+         std::equal(magic.begin(), magic.end(), bytes.begin(), [](auto a, auto b) { return std::byte{a} == b; });
+}
+
+}  // namespace
+
+result<std::unique_ptr<unpacker>> find_unpacker(std::span<const std::byte> beginning) {
+  try {
+    if (begins_with(beginning, {0x1f, 0x8b})) return std::make_unique<gzip>();
+    if (begins_with(beginning, {0x28, 0xb5, 0x2f, 0xfd})) return std::make_unique<zstandard>();
+  } catch (const std::bad_alloc&) {
+    return failed("read capture", ENOMEM);
+  }
+  return nullptr;
+}
+
+}  // namespace ipq::capture
