@@ -126,6 +126,7 @@ class test_folder {
   [[nodiscard]] std::string operator/(std::string_view name) const { return (path_ / name).string(); }
   std::string write(std::string_view name, std::string_view bytes) const {
     const std::string path = *this / name;
+    std::filesystem::remove(path);  // file systems may write at once what is put in place of something
     std::ofstream(path, std::ios::binary) << bytes;
     return path;
   }

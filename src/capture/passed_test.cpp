@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+// What a reader writes of what passes: the file that came in, without what did not pass and with what was changed.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "capture/output.hpp"
+#include "ipq/capture.hpp"
+#include "unit/capture_bytes.hpp"
+
+namespace ipq {
+namespace {
+
+using test::capture_bytes;
+using test::ethernet;
+using test::udp4;
+using test::udp6;
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+struct passed_test : testing::Test {
+  test::test_folder folder;
+
+  /// What passes of `bytes`, judged by `judge`.
+  template <class Judge>
+  std::string filter(std::string_view bytes, Judge judge) {
+    auto from = capture_reader::open(folder.write("in", bytes), {.passed = folder / "out"});
+    EXPECT_TRUE(from) << from.error().message();
+    const auto ended = serve(*from, judge);
+    EXPECT_TRUE(ended) << ended.error().message();
+    return folder.read("out");
+  }
+};
+
+verdict drop_second(const packet& each) {
+  return each.id == 2 ? verdict::drop() : verdict::accept();
+}
+
+TEST_F(passed_test, is_the_same_file_without_what_did_not_pass) {
+  for (const bool swapped : {false, true}) {
+    for (const bool nanoseconds : {false, true}) {
+      const auto file = [&](bool whole) {
+        capture_bytes made(swapped);
+        made.pcap(1, nanoseconds).frame(ethernet(0x0800) + udp4(1) + "padding", 5, 7);
+        if (whole) made.frame(ethernet(0x0806) + "who has").frame(ethernet(0x0800) + udp4(2), 6, 8);
+        return made.frame(ethernet(0x86dd, {0x8100a00a}) + udp6(3).substr(0, 50), 7, 9, 500).data;
+      };
+      EXPECT_EQ(filter(file(true), drop_second), file(false));
+    }
+  }
+}
+
+TEST_F(passed_test, is_the_same_pcapng_with_names_comments_and_what_is_not_known) {
+  for (const bool swapped : {false, true}) {
+    const auto file = [&](bool whole) {
+      capture_bytes made(swapped);
+      const std::string comment = made.option(1, "a comment") + made.option(3, "hash") + made.option(0, "");
+      made.section().interface(101, "eth0").block(4, "names...");
+      if (whole) made.block(0x40000bad, "not to copy.");
+      made.interface(1, "eth1").packet(udp4(1), 0, 77, 0, comment);
+      if (whole) made.packet(udp4(2), 0, 78).block(5, std::string(12, '\0'));
+      made.packet(ethernet(0x0800) + udp4(3), 1, 79).section().interface(101, "tun0").packet(udp4(4), 0, 80);
+      return made.data;
+    };
+    EXPECT_EQ(filter(file(true), drop_second), file(false)) << swapped;
+  }
+}
+
+TEST_F(passed_test, has_only_its_head_where_nothing_passes) {
+  const auto head = capture_bytes().pcap(101).data;
+  EXPECT_EQ(filter(head, drop_second), head);
+  EXPECT_EQ(filter(capture_bytes().pcap(101).frame(udp4(1)).data, [](const packet&) { return verdict::drop(); }), head);
+}
+
+TEST_F(passed_test, passes_what_would_go_on) {
+  const auto in = capture_bytes().pcap(101).frame(udp4(1)).frame(udp4(2)).frame(udp4(3)).frame(udp4(4)).frame(udp4(5));
+  const auto out = filter(in.data, [](const packet& each) {
+    const std::vector<verdict> all{verdict::drop(), verdict::repeat(), verdict::stop(), verdict::queue(3),
+                                   verdict::queue(3, true)};
+    return all[each.id - 1];
+  });
+  EXPECT_EQ(out, capture_bytes().pcap(101).frame(udp4(2)).frame(udp4(3)).frame(udp4(5)).data);
+}
+
+TEST_F(passed_test, has_replacements_behind_their_link_headers) {
+  const std::string shorter = udp4(1, 'r'), longer = udp4(1000, 'r');
+  const auto judge = [&](const packet& each) {
+    return verdict::accept().with_payload(bytes_of(each.id == 1 ? shorter : longer));
+  };
+  for (const bool swapped : {false, true}) {
+    const auto out = filter(capture_bytes(swapped)
+                                .pcap(1)
+                                .frame(ethernet(0x0800, {0x8100a00a}) + udp4(5) + "padding", 1, 2)
+                                .frame(ethernet(0x0800) + udp4(6), 3, 4)
+                                .data,
+                            judge);
+    EXPECT_EQ(out, capture_bytes(swapped)
+                       .pcap(1)
+                       .frame(ethernet(0x0800, {0x8100a00a}) + shorter, 1, 2)
+                       .frame(ethernet(0x0800) + longer, 3, 4)
+                       .data);
+
+    capture_bytes in(swapped), expected(swapped), old(swapped), simple(swapped);
+    const std::string comment = in.option(1, "kept") + in.option(3, "hash") + in.option(0, "");
+    old.add<std::uint16_t>(1).add<std::uint16_t>(7).add<std::uint64_t>(0).add<std::uint32_t>(14 + 29);
+    old.add<std::uint32_t>(14 + 29).add_text(ethernet(0x0800) + udp4(1) + '\0');
+    in.section().interface(101, "a").interface(1, "b").packet(udp4(7), 0, 9, 0, comment).block(2, old.data);
+    expected.section().interface(101, "a").interface(1, "b");
+    expected.packet(shorter, 0, 9, 0, in.option(1, "kept") + in.option(0, ""));
+    expected.packet(ethernet(0x0800) + longer, 1, 0);
+    EXPECT_EQ(filter(in.data, judge), expected.data);
+  }
+}
+
+TEST_F(passed_test, has_held_packets_when_they_are_decided_in_their_own_section) {
+  capture_bytes in, expected;
+  in.section().interface(101, "a").packet(udp4(1), 0, 1).packet(udp4(2), 0, 2);
+  in.section().interface(101, "b").packet(udp4(3), 0, 3).packet(udp4(4), 0, 4);
+  std::vector<held_packet> held;
+  {
+    auto from = capture_reader::open(folder.write("in", in.data), {.passed = folder / "out"});
+    ASSERT_TRUE(from);
+    while (const auto all = from->receive()) {
+      for (const packet& each : *all) {
+        if (each.id % 2 == 1) {
+          held.push_back(*from->hold(each));
+        } else {
+          EXPECT_TRUE(from->set_verdict(each, verdict::accept()));
+        }
+      }
+    }
+    EXPECT_TRUE(std::move(held[0]).set_verdict(verdict::accept().with_payload(bytes_of(udp4(9)))));
+    EXPECT_TRUE(std::move(held[1]).set_verdict(verdict::accept()));
+  }
+  expected.section().interface(101, "a").packet(udp4(2), 0, 2).section().interface(101, "b").packet(udp4(4), 0, 4);
+  expected.section().interface(101, "a").packet(udp4(9), 0, 1).section().interface(101, "b").packet(udp4(3), 0, 3);
+  EXPECT_EQ(folder.read("out"), expected.data);
+}
+
+TEST_F(passed_test, never_overwrites_what_is_read_nor_anything_for_what_is_no_capture) {
+  const auto file = capture_bytes().pcap(101).frame(udp4(1)).data;
+  const std::string path = folder.write("in", file);
+  std::filesystem::create_hard_link(path, folder / "same");
+  const auto same = capture_reader::open(path, {.passed = folder / "same"});
+  ASSERT_FALSE(same);
+  EXPECT_EQ(same.error().message(), "open output: Invalid argument: it is the file that is read");
+  EXPECT_EQ(folder.read("in"), file);
+  folder.write("kept", "kept");
+  EXPECT_FALSE(capture_reader::open(folder.write("none", "no capture"), {.passed = folder / "kept"}));
+  EXPECT_EQ(folder.read("kept"), "kept");
+  const auto nowhere = capture_reader::open(path, {.passed = folder / "nowhere/out"});
+  ASSERT_FALSE(nowhere);
+  EXPECT_EQ(nowhere.error().message(), "open output: No such file or directory");
+}
+
+// ---- what can't be written
+
+std::string many(unsigned count) {
+  capture_bytes file;
+  file.pcap(101);
+  for (unsigned i = 0; i < count; ++i) file.frame(udp4(1000), i);
+  return file.data;
+}
+
+TEST_F(passed_test, a_full_disk_is_told_and_nothing_is_read_beyond) {
+  auto from = capture_reader::open(folder.write("in", many(1000)), {.passed = "/dev/full"});
+  ASSERT_TRUE(from);
+  const auto ended = serve(*from, drop_second);
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().message(), "write output: No space left on device");
+  const auto received = from->stats().received;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(from->receive().error().is(ENOSPC));
+  EXPECT_EQ(from->stats().received, received);
+  EXPECT_TRUE(from->flush().error().is(ENOSPC));
+
+  auto small = capture_reader::open(folder.write("in", many(3)), {.passed = "/dev/full"});
+  const auto at_end = serve(*small, drop_second);
+  ASSERT_FALSE(at_end) << "what was never written is told at the end";
+  EXPECT_TRUE(at_end.error().is(ENOSPC));
+}
+
+TEST_F(passed_test, a_pipe_that_closes_is_an_error_and_no_signal) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ::close(ends[0]);
+  auto from = capture_reader::open(folder.write("in", many(3)), {.passed = "/dev/fd/" + std::to_string(ends[1])});
+  ::close(ends[1]);
+  if (!from) GTEST_SKIP() << "a pipe without readers can't be opened again here: " << from.error().message();
+  const auto ended = serve(*from, drop_second);
+  ASSERT_FALSE(ended);
+  EXPECT_TRUE(ended.error().is(EPIPE)) << ended.error().message();
+}
+
+TEST_F(passed_test, a_disk_that_fills_up_leaves_whole_records_and_takes_the_rest_later) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto ignored = ::signal(SIGXFSZ, SIG_IGN);
+  const auto file = many(700);
+  auto from = capture_reader::open(folder.write("in", file), {.passed = folder / "out"});
+  rlimit small = before;
+  small.rlim_cur = 400'000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto ended = serve(*from, [](const packet&) { return verdict::accept(); });
+  const auto size = std::filesystem::file_size(folder / "out");
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_FALSE(ended);
+  EXPECT_TRUE(ended.error().is(EFBIG)) << ended.error().message();
+  EXPECT_GT(size, 100'000u);
+  EXPECT_EQ((size - 24) % (16 + 1028), 0u) << "only whole records";
+  EXPECT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+  EXPECT_EQ(folder.read("out"), file) << "once there is room, nothing is missing and nothing is twice";
+  ::signal(SIGXFSZ, ignored);
+}
+
+}  // namespace
+}  // namespace ipq
