@@ -102,6 +102,7 @@ bool parse_item(std::string_view item, bool& of_packet, note& made) {
   packet& about = made.about;
   std::uint32_t number = 0;
   if (item == "changed") return made.changed = true;
+  if (item == "link header") return made.link_header = true;
   if (item == "gso") return about.gso = true;
   if (item == "checksum not ready") return about.checksum_not_ready = true;
   if (item == "checksum not verified") return about.checksum_not_verified = true;
@@ -212,10 +213,11 @@ void write_note(std::string& text, const packet& about, const verdict& given, co
   if (about.gid) write_number(text, "gid", *about.gid);
   if (about.cgroup_classid) write_number(text, "cgroup", *about.cgroup_classid, 16);
   if (about.conntrack_info) write_number(text, "conntrack", *about.conntrack_info);
+  if (!about.l2_header.empty()) text += ", link header";
   if (about.gso) text += ", gso";
   if (about.checksum_not_ready) text += ", checksum not ready";
   if (about.checksum_not_verified) text += ", checksum not verified";
-  if (about.hw_addr_length != 0 && about.l2_header.empty()) {
+  if (about.hw_addr_length != 0) {
     text += ", from ";
     for (std::size_t i = 0; i < about.hw_addr_length; ++i) {
       constexpr std::string_view digits = "0123456789abcdef";

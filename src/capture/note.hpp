@@ -28,7 +28,8 @@ void write_replacement_note(std::string& text, std::uint32_t id);
 struct note {
   packet about = {};  ///< only what the comment says: id, queue, hook, marks, owner, hw_addr, flags
   verdict given = verdict::accept();
-  bool changed = false;  ///< the packet that replaced this one follows
+  bool changed = false;      ///< the packet that replaced this one follows
+  bool link_header = false;  ///< that before the packet is its own, and not made for the recording
   /// As they stand in the comment, escaped.
   interface_names names = {};
   std::optional<std::chrono::nanoseconds> took = {};

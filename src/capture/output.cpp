@@ -54,7 +54,8 @@ result<output> output::open(const std::string& path, int not_this) {
     same.error().advice = "it is the file that is read";
     return same;
   }
-  if (regular && path != "-" && about.st_size != 0 && ::ftruncate(opened.fd(), 0) != 0) return failed("open output", errno);
+  if (regular && path != "-" && about.st_size != 0 && ::ftruncate(opened.fd(), 0) != 0)
+    return failed("open output", errno);
   return output(std::move(opened), regular);
 }
 

@@ -402,7 +402,8 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
       if (record.what == format::kind::frame && next_option(next_options, format_->swapped(), each) &&
           each.code == option_code::comment && parse_replacement_note(text_of(each.value)) == noted->about.id) {
         // Not parsed: it need not be IP any more.
-        noted->given = noted->given.with_payload(next.data.subspan(std::min(into.l2_header.size(), next.data.size())));
+        const std::size_t link = static_cast<std::size_t>(into.payload.data() - found.data.data());
+        noted->given = noted->given.with_payload(next.data.subspan(std::min(link, next.data.size())));
         size += record.size;
       }
     } else if (!whole && !at_end_) {
@@ -423,10 +424,9 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
   into.gso = was.gso;
   into.checksum_not_ready = was.checksum_not_ready;
   into.checksum_not_verified = was.checksum_not_verified;
-  if (was.hw_addr_length != 0) {
-    into.hw_addr = was.hw_addr;
-    into.hw_addr_length = was.hw_addr_length;
-  }
+  into.hw_addr = was.hw_addr;
+  into.hw_addr_length = was.hw_addr_length;
+  if (!noted->link_header) into.l2_header = {};
   into.indev = names_.index_of(parse_name(noted->names.in));
   into.outdev = names_.index_of(parse_name(noted->names.out));
   into.physindev = names_.index_of(parse_name(noted->names.physin));

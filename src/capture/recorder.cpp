@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MIT
+// Packets are copied into memory, and encoded and written by another thread: whoever gives a verdict waits for neither.
+#include "ipq/recorder.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "capture/block_writer.hpp"
+#include "capture/output.hpp"
+
+namespace ipq {
+
+using namespace capture;
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t least_memory = 1 << 20;
+constexpr auto gathering = 20ms;  // between two wake-ups of the writer
+
+/// What waits to be written, in front of the bytes that its views will point to.
+struct waiting {
+  std::size_t size;  ///< with the bytes
+  packet about;
+  verdict given = verdict::accept();
+  std::int64_t time;
+  std::optional<std::chrono::nanoseconds> took;
+  std::array<const std::string*, 4> names;  ///< in, out, physin, physout; null for none
+};
+
+std::string numbered(const std::string& path, std::uint64_t number) {
+  std::string digits = std::to_string(number);
+  digits.insert(0, 5 - std::min<std::size_t>(digits.size(), 5), '0');
+  const auto folder = path.rfind('/');
+  auto ending = path.rfind('.');
+  if (ending == std::string::npos || (folder != std::string::npos && ending < folder + 2) || ending == 0) {
+    ending = path.size();
+  }
+  return path.substr(0, ending) + "." + digits + path.substr(ending);
+}
+
+std::int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::int64_t time_of(const packet& which, const record_times& times) {
+  if (times.came) return times.came->count();
+  if (!which.timestamp) return now();
+  constexpr std::int64_t most = 9'000'000'000;
+  return std::clamp<std::int64_t>(which.timestamp->seconds, 0, most) * 1'000'000'000 +
+         std::clamp<std::int64_t>(which.timestamp->microseconds, 0, 999'999) * 1000;
+}
+
+}  // namespace
+
+class recorder::core {
+ public:
+  core(std::string path, const recorder_options& options)
+      : path_(std::move(path)), options_(options), filling_(options.memory / 2), writing_(options.memory / 2) {}
+  core(const core&) = delete;
+  core& operator=(const core&) = delete;
+  ~core() { static_cast<void>(close()); }
+
+  result<void> begin();
+  bool record(const packet& which, const verdict& given, const record_times& times);
+  result<void> close();
+  [[nodiscard]] recorder_counts counts() const {
+    const std::lock_guard lock(mutex_);
+    return counts_;
+  }
+  [[nodiscard]] std::optional<error> failure() const {
+    const std::lock_guard lock(mutex_);
+    return failure_;
+  }
+
+ private:
+  struct known_name {
+    std::uint32_t index = 0;
+    const std::string* name = nullptr;
+  };
+  const std::string* name_of(std::uint32_t index, known_name& last);
+  void run() noexcept;
+  void write_waiting(std::size_t used);
+  void write(std::byte* at);
+  result<void> open_file();
+  result<void> flush();
+  [[nodiscard]] bool must_rotate(std::int64_t time) const;
+  void count_lost(std::uint64_t packets);
+
+  const std::string path_;
+  const recorder_options options_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_, room_;
+  std::vector<std::byte> filling_;
+  std::size_t used_ = 0;  ///< of filling_
+  bool idle_ = true;      ///< the writer sleeps until it is woken
+  bool closing_ = false;
+  recorder_counts counts_;
+  std::optional<error> failure_;
+  std::unordered_set<std::string> names_;  ///< which stay where they are, for the writer to read
+  std::array<known_name, 4> last_names_;   ///< of waiting::names
+
+  // The writer's own.
+  std::vector<std::byte> writing_;
+  std::optional<output> file_;
+  block_writer blocks_;
+  std::uint64_t in_buffer_ = 0;       ///< packets that file_ has and could not write yet
+  std::uint64_t written_before_ = 0;  ///< bytes of earlier files
+  std::optional<std::int64_t> first_time_;
+
+  std::thread writer_;
+};
+
+// ---- in the threads of the program
+
+const std::string* recorder::core::name_of(std::uint32_t index, known_name& last) {
+  if (index == 0) return nullptr;
+  const std::string_view name = options_.interface_name ? options_.interface_name(index) : std::string_view();
+  // Asked anew, as interfaces are renamed; but most often it is what it was.
+  if (last.index == index && (name.empty() || *last.name == name)) return last.name;
+  last = {index, &*names_.insert(name.empty() ? "if" + std::to_string(index) : std::string(name)).first};
+  return last.name;
+}
+
+bool recorder::core::record(const packet& which, const verdict& given, const record_times& times) {
+  const bytes replacement = given.payload();
+  const std::size_t size = sizeof(waiting) + which.l2_header.size() + which.payload.size() + replacement.size();
+  constexpr std::size_t alignment = alignof(waiting);
+  const std::size_t space = (size + alignment - 1) / alignment * alignment;
+  const std::int64_t time = time_of(which, times);
+
+  std::unique_lock lock(mutex_);
+  if (space > filling_.size() - used_ && options_.wait_when_full && space <= filling_.size()) {
+    work_.notify_one();
+    room_.wait(lock, [&] { return space <= filling_.size() - used_ || closing_; });
+  }
+  if (closing_ || space > filling_.size() - used_) {
+    ++counts_.lost;
+    return false;
+  }
+  auto* entry = new (filling_.data() + used_)
+      waiting{.size = space,
+              .about = which,
+              .given = given,
+              .time = time,
+              .took = times.took,
+              .names = {name_of(which.indev, last_names_[0]), name_of(which.outdev, last_names_[1]),
+                        name_of(which.physindev, last_names_[2]), name_of(which.physoutdev, last_names_[3])}};
+  std::byte* at = filling_.data() + used_ + sizeof(waiting);
+  const auto keep = [&](bytes view) {
+    if (!view.empty()) std::memcpy(at, view.data(), view.size());
+    at += view.size();
+    return bytes(at - view.size(), view.size());
+  };
+  entry->about.l2_header = keep(which.l2_header);
+  entry->about.payload = keep(which.payload);
+  entry->given = given.with_payload(keep(replacement));
+  entry->about.conntrack = {};
+  entry->about.security_context = {};
+  const std::size_t before = used_;
+  used_ += space;
+  ++counts_.recorded;
+  const std::size_t half = filling_.size() / 2;
+  if (idle_ || (before < half && used_ >= half)) {
+    idle_ = false;
+    lock.unlock();
+    work_.notify_one();
+  }
+  return true;
+}
+
+result<void> recorder::core::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  work_.notify_one();
+  room_.notify_all();
+  if (writer_.joinable()) writer_.join();
+  const std::lock_guard lock(mutex_);
+  return failure_ ? result<void>(std::unexpected(*failure_)) : result<void>{};
+}
+
+result<void> recorder::core::begin() {
+  if (const auto opened = open_file(); !opened) return opened;
+  if (const auto flushed = flush(); !flushed) return flushed;
+  // The program's signals are for its own threads.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    writer_ = std::thread([this] { run(); });
+  } catch (const std::system_error& refused) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return failed("start recorder", refused.code().value());
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return {};
+}
+
+// ---- in the writer's
+
+void recorder::core::run() noexcept {
+  for (;;) {
+    std::size_t used = 0;
+    bool last = false;
+    {
+      std::unique_lock lock(mutex_);
+      idle_ = used_ == 0;
+      work_.wait(lock, [&] { return used_ != 0 || closing_; });
+      // Woken by the first packet, it lets others come: a wake-up is dear to whoever gives it.
+      work_.wait_for(lock, gathering, [&] { return used_ >= filling_.size() / 2 || closing_; });
+      idle_ = false;
+      std::swap(filling_, writing_);
+      used = std::exchange(used_, 0);
+      last = closing_;
+    }
+    room_.notify_all();
+    write_waiting(used);
+    if (last) break;
+  }
+  if (in_buffer_ != 0) count_lost(in_buffer_);
+}
+
+void recorder::core::write_waiting(std::size_t used) {
+  for (std::size_t at = 0; at < used;) {
+    // The bytes moved when the two buffers were exchanged only in name: their views hold.
+    const std::size_t size = std::launder(reinterpret_cast<waiting*>(writing_.data() + at))->size;
+    write(writing_.data() + at);
+    at += size;
+  }
+  static_cast<void>(flush());
+}
+
+void recorder::core::write(std::byte* at) {
+  const waiting& entry = *std::launder(reinterpret_cast<waiting*>(at));
+  try {
+    if (must_rotate(entry.time)) {
+      if (!flush()) return count_lost(1);
+      written_before_ += file_->size();
+      file_.reset();
+    }
+    if (!file_) {
+      if (const auto opened = open_file(); !opened) {
+        const std::lock_guard lock(mutex_);
+        failure_ = opened.error();
+        ++counts_.lost;
+        --counts_.recorded;
+        return;
+      }
+    }
+    if (file_->is_full() && !flush()) return count_lost(1);
+    const auto name = [&](std::size_t which) {
+      return entry.names[which] == nullptr ? std::string_view() : std::string_view(*entry.names[which]);
+    };
+    blocks_.write(entry.about, entry.given, {.in = name(0), .out = name(1), .physin = name(2), .physout = name(3)},
+                  entry.time, entry.took);
+    ++in_buffer_;
+    if (!first_time_) first_time_ = entry.time;
+  } catch (const std::bad_alloc&) {
+    count_lost(1);
+  }
+}
+
+bool recorder::core::must_rotate(std::int64_t time) const {
+  if (!file_ || !first_time_) return false;
+  if (options_.rotate_bytes != 0 && file_->size() >= options_.rotate_bytes) return true;
+  return options_.rotate_after.count() != 0 && time - *first_time_ >= options_.rotate_after.count();
+}
+
+result<void> recorder::core::open_file() {
+  const bool rotates = options_.rotate_bytes != 0 || options_.rotate_after.count() != 0;
+  const std::uint64_t number = counts().files + 1;
+  auto opened = output::open(rotates ? numbered(path_, number) : path_);
+  if (!opened) {
+    auto made = std::unexpected(opened.error());
+    made.error().operation = "open recording";
+    return made;
+  }
+  file_.emplace(*std::move(opened));
+  blocks_.begin(*file_);
+  first_time_.reset();
+  const std::lock_guard lock(mutex_);
+  counts_.files = number;
+  return {};
+}
+
+result<void> recorder::core::flush() {
+  if (!file_) return {};
+  const auto flushed = file_->flush();
+  const std::lock_guard lock(mutex_);
+  if (!flushed) {
+    failure_ = flushed.error();
+    failure_->operation = "write recording";
+    return std::unexpected(*failure_);
+  }
+  failure_.reset();
+  in_buffer_ = 0;
+  counts_.bytes = written_before_ + file_->size();
+  return {};
+}
+
+void recorder::core::count_lost(std::uint64_t packets) {
+  const std::lock_guard lock(mutex_);
+  counts_.lost += packets;
+  counts_.recorded -= packets;
+}
+
+// ---- the recorder
+
+recorder::recorder(std::unique_ptr<core> made) noexcept : core_(std::move(made)) {}
+recorder::recorder(recorder&&) noexcept = default;
+recorder& recorder::operator=(recorder&&) noexcept = default;
+recorder::~recorder() = default;
+
+result<recorder> recorder::open(const std::string& path, const recorder_options& options) {
+  const auto refuse = [](const char* advice) {
+    auto made = failed("open recording", EINVAL);
+    made.error().advice = advice;
+    return made;
+  };
+  if (options.memory < least_memory) return refuse("memory is at least 1 MiB");
+  if (options.rotate_after.count() < 0) return refuse("rotate_after is not negative");
+  if (path == "-" && (options.rotate_bytes != 0 || options.rotate_after.count() != 0)) {
+    return refuse("standard output can't rotate");
+  }
+  try {
+    auto made = std::make_unique<core>(path, options);
+    if (const auto begun = made->begin(); !begun) return std::unexpected(begun.error());
+    return recorder(std::move(made));
+  } catch (const std::bad_alloc&) {
+    return failed("open recording", ENOMEM);
+  }
+}
+
+bool recorder::record(const packet& which, const verdict& given, const record_times& times) {
+  return core_->record(which, given, times);
+}
+result<void> recorder::close() {
+  return core_->close();
+}
+recorder_counts recorder::counts() const {
+  return core_->counts();
+}
+std::optional<error> recorder::failure() const {
+  return core_->failure();
+}
+
+}  // namespace ipq

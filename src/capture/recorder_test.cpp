@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+// Recordings: written, read back, cut, rotated, and when they can't be written.
+#include "ipq/recorder.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ipq/capture.hpp"
+#include "unit/capture_bytes.hpp"
+
+namespace ipq {
+namespace {
+
+using namespace std::chrono_literals;
+using test::capture_bytes;
+using test::ethernet;
+using test::udp4;
+using test::udp6;
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+packet packet_of(std::string_view bytes, std::uint32_t id) {
+  packet made{.id = id, .family = 2, .hook = 2, .hw_protocol = 0x0800};
+  made.payload = bytes_of(bytes);
+  made.original_length = static_cast<std::uint32_t>(bytes.size());
+  return made;
+}
+
+struct recorder_test : testing::Test {
+  test::test_folder folder;
+  recorder_options options{.interface_name = [](std::uint32_t index) {
+    return index == 1 ? std::string_view("eth0") : index == 2 ? std::string_view("eth1") : std::string_view();
+  }};
+
+  static std::string output_of(const std::string& command) {
+    std::string text;
+    FILE* const pipe = ::popen(command.c_str(), "r");
+    for (int c; pipe != nullptr && (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
+    return pipe == nullptr || ::pclose(pipe) != 0 ? "failed: " + command + "\n" + text : text;
+  }
+};
+
+TEST_F(recorder_test, gives_back_packets_verdicts_and_replacements) {
+  auto made = recorder::open(folder / "r.pcapng", options);
+  ASSERT_TRUE(made) << made.error().message();
+  const std::string first = udp4(10), second = udp6(20), replacement = udp4(300, 'r');
+  packet one = packet_of(first, 17);
+  one.queue = 3;
+  one.indev = 1;
+  one.outdev = 2;
+  one.mark = 5;
+  one.uid = 1000;
+  one.checksum_not_ready = true;
+  one.hw_addr = {2, 0, 0, 0, 0, 1};
+  one.hw_addr_length = 6;
+  packet two = packet_of(std::string_view(second).substr(0, 60), 18);
+  two.family = 10;
+  two.hook = 3;
+  two.outdev = 7;
+  two.original_length = 68;
+  two.truncated = true;
+  const std::string link = ethernet(0x0800);
+  packet three = packet_of(first, 19);
+  three.l2_header = bytes_of(link);
+  three.indev = 1;
+  EXPECT_TRUE(made->record(one, verdict::accept().with_mark(9).with_payload(bytes_of(replacement)),
+                           {.came = 1'700'000'000'123'456'789ns, .took = 31us}));
+  EXPECT_TRUE(made->record(two, verdict::drop(), {.came = 1'700'000'001s}));
+  EXPECT_TRUE(made->record(three, verdict::queue(4, true), {.came = 1'700'000'002s}));
+  ASSERT_TRUE(made->close());
+  EXPECT_EQ(made->counts().recorded, 3u);
+  EXPECT_EQ(made->counts().files, 1u);
+  EXPECT_EQ(made->counts().bytes, std::filesystem::file_size(folder / "r.pcapng"));
+  EXPECT_FALSE(made->record(one, verdict::drop())) << "it is closed";
+
+  auto from = capture_reader::open(folder / "r.pcapng", {.hook = 0});
+  ASSERT_TRUE(from);
+  const auto all = from->receive();
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->size(), 3u);
+  const packet& a = (*all)[0];
+  const auto* about = from->frame_of(a);
+  EXPECT_EQ(text_of(a.payload), first);
+  EXPECT_EQ(a.id, 1u);
+  EXPECT_EQ(a.queue, 3);
+  EXPECT_EQ(a.hook, 2);
+  EXPECT_EQ(a.mark, 5u);
+  EXPECT_EQ(a.uid, 1000u);
+  EXPECT_TRUE(a.checksum_not_ready);
+  EXPECT_EQ(a.hw_addr, one.hw_addr);
+  EXPECT_EQ(from->interface_name(a.indev), "eth0");
+  EXPECT_EQ(from->interface_name(a.outdev), "eth1");
+  EXPECT_EQ(about->time.count(), 1'700'000'000'123'456'789);
+  ASSERT_TRUE(about->recorded);
+  EXPECT_EQ(about->recorded->id, 17u);
+  EXPECT_EQ(about->recorded->took, 31us);
+  EXPECT_EQ(about->recorded->given.what(), verdict::action::accept);
+  EXPECT_EQ(about->recorded->given.mark(), 9u);
+  EXPECT_EQ(text_of(about->recorded->given.payload()), replacement);
+  const packet& b = (*all)[1];
+  EXPECT_EQ(text_of(b.payload), second.substr(0, 60));
+  EXPECT_TRUE(b.truncated);
+  EXPECT_EQ(b.original_length, 68u);
+  EXPECT_EQ(b.indev, 0u);
+  EXPECT_EQ(from->interface_name(b.outdev), "if7");
+  EXPECT_EQ(from->frame_of(b)->number, 3u) << "behind the replacement";
+  EXPECT_TRUE(from->frame_of(b)->recorded->given.payload().empty());
+  EXPECT_EQ(text_of((*all)[2].l2_header), link);
+  EXPECT_TRUE(a.l2_header.empty()) << "which the recording made";
+  EXPECT_EQ(b.hw_addr_length, 0);
+  EXPECT_EQ(text_of((*all)[2].payload), first);
+  EXPECT_EQ(from->frame_of((*all)[2])->recorded->given.value(), verdict::queue(4, true).value());
+  EXPECT_EQ(from->counts().frames, 4u);
+}
+
+TEST_F(recorder_test, is_read_by_tshark_and_tcpdump_with_the_verdicts) {
+  if (std::system("tshark --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "there is no tshark";
+  auto made = recorder::open(folder / "r.pcapng", options);
+  const std::string bytes = udp4(10);
+  packet one = packet_of(bytes, 17);
+  one.indev = 1;
+  one.outdev = 2;
+  EXPECT_TRUE(made->record(one, verdict::accept().with_mark(1).with_payload(bytes_of(bytes)), {.took = 31us}));
+  one.id = 18;
+  const std::string link = ethernet(0x0800);
+  one.l2_header = bytes_of(link);
+  one.indev = 0;
+  one.hook = 3;
+  EXPECT_TRUE(made->record(one, verdict::drop()));
+  ASSERT_TRUE(made->close());
+  EXPECT_EQ(output_of("tshark -r " + (folder / "r.pcapng") +
+                      " -T fields -E separator=';' -e frame.number -e frame.comment -e frame.interface_name"
+                      " -e frame.packet_id -e frame.packet_flags_direction -e udp.dstport 2>/dev/null"),
+            "1;verdict accept, mark 0x1, changed, id 17, queue 0, hook forward, in eth0, out eth1, took 31 us;"
+            "eth0;17;0x00000001;53\n"
+            "2;replaced by the verdict, id 17;eth0;17;;53\n"
+            "3;verdict drop, id 18, queue 0, hook output, out eth1, link header;eth1;18;0x00000002;53\n");
+  EXPECT_NE(output_of("tshark -V -r " + (folder / "r.pcapng") + " 2>&1").find("TC_ACT_SHOT"), std::string::npos);
+  if (std::system("tcpdump --version >/dev/null 2>&1") == 0) {
+    EXPECT_EQ(output_of("tcpdump -nqt -r " + (folder / "r.pcapng") + " 2>/dev/null | wc -l"), "3\n");
+  }
+}
+
+TEST_F(recorder_test, loses_what_finds_no_room_and_counts_it) {
+  options.memory = 1 << 20;
+  auto made = recorder::open("/dev/full", options);
+  ASSERT_FALSE(made) << "its first bytes can't be written";
+  EXPECT_EQ(made.error().message(), "write recording: No space left on device");
+  made = recorder::open(folder / "r.pcapng", options);
+  const std::string large = udp4(60'000);
+  std::uint64_t kept = 0;
+  for (std::uint32_t i = 0; i < 5000; ++i) kept += made->record(packet_of(large, i), verdict::accept()) ? 1 : 0;
+  EXPECT_FALSE(made->record(packet_of(std::string(600'000, 'x'), 1), verdict::accept())) << "it never has room";
+  ASSERT_TRUE(made->close());
+  EXPECT_EQ(made->counts().recorded, kept);
+  EXPECT_EQ(made->counts().lost, 5001 - kept);
+  EXPECT_GE(kept, 8u);
+  EXPECT_LT(kept, 5000u) << "the disk is as fast as memory";
+  auto from = capture_reader::open(folder / "r.pcapng");
+  ASSERT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+  EXPECT_EQ(from->stats().received, kept);
+}
+
+TEST_F(recorder_test, loses_nothing_where_it_may_wait) {
+  options.memory = 1 << 20;
+  options.wait_when_full = true;
+  auto made = recorder::open(folder / "r.pcapng", options);
+  const std::string large = udp4(10'000);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (std::uint32_t id = 0; id < 500; ++id) EXPECT_TRUE(made->record(packet_of(large, id), verdict::accept()));
+    });
+  }
+  threads.clear();
+  ASSERT_TRUE(made->close());
+  EXPECT_EQ(made->counts().recorded, 2000u);
+  auto from = capture_reader::open(folder / "r.pcapng");
+  ASSERT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+  EXPECT_EQ(from->stats().received, 2000u);
+}
+
+TEST_F(recorder_test, rotates_by_size_and_by_the_packets_time) {
+  const std::string bytes = udp4(1000);
+  options.rotate_bytes = 10'000;
+  auto by_size = recorder::open(folder / "size.pcapng", options);
+  for (std::uint32_t i = 0; i < 30; ++i) EXPECT_TRUE(by_size->record(packet_of(bytes, i), verdict::accept()));
+  ASSERT_TRUE(by_size->close());
+  EXPECT_GE(by_size->counts().files, 3u);
+  options.rotate_bytes = 0;
+  options.rotate_after = 10s;
+  auto by_time = recorder::open(folder / "time", options);
+  for (std::uint32_t i = 0; i < 30; ++i) {
+    EXPECT_TRUE(by_time->record(packet_of(bytes, i), verdict::accept(), {.came = std::chrono::seconds(1000 + i)}));
+  }
+  ASSERT_TRUE(by_time->close());
+  EXPECT_EQ(by_time->counts().files, 3u);
+  std::uint64_t packets = 0, size = 0;
+  for (std::uint64_t i = 1; i <= by_size->counts().files; ++i) {
+    const std::string path = folder / ("size.0000" + std::to_string(i) + ".pcapng");
+    size += std::filesystem::file_size(path);
+    auto from = capture_reader::open(path);
+    ASSERT_TRUE(from) << path;
+    EXPECT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+    packets += from->stats().received;
+  }
+  EXPECT_EQ(packets, 30u);
+  EXPECT_EQ(size, by_size->counts().bytes);
+  for (const char* name : {"time.00001", "time.00002", "time.00003"}) {
+    auto from = capture_reader::open(folder / name);
+    ASSERT_TRUE(from) << name;
+    EXPECT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+    EXPECT_EQ(from->stats().received, 10u);
+  }
+}
+
+TEST_F(recorder_test, is_readable_up_to_where_a_crash_left_it) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto made = recorder::open(folder / "r.pcapng", options);
+    const std::string bytes = udp4(100);
+    for (std::uint32_t i = 0; made; ++i) {
+      static_cast<void>(made->record(packet_of(bytes, i), verdict::accept()));
+      if (i % 1000 == 0) std::this_thread::sleep_for(1ms);
+    }
+    ::_exit(1);
+  }
+  for (int i = 0; i < 500; ++i) {
+    std::error_code none;
+    if (std::filesystem::file_size(folder / "r.pcapng", none) > 300'000 && !none) break;
+    std::this_thread::sleep_for(10ms);
+  }
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  auto from = capture_reader::open(folder / "r.pcapng");
+  ASSERT_TRUE(from);
+  std::uint32_t expected = 0;
+  const auto ended = serve(*from, [&](const packet& each) {
+    const auto id = from->frame_of(each)->recorded->id;
+    EXPECT_GE(id, expected) << "in order; those that found no room are missing";
+    expected = id + 1;
+    return verdict::accept();
+  });
+  EXPECT_TRUE(ended || ended.error().is(EBADMSG));
+  EXPECT_GT(from->stats().received, 1000u);
+}
+
+TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_room) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  auto made = recorder::open(folder / "r.pcapng", options);
+  rlimit small = before;
+  small.rlim_cur = 100'000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string bytes = udp4(1000);
+  for (std::uint32_t i = 0; i < 200; ++i) EXPECT_TRUE(made->record(packet_of(bytes, i), verdict::accept()));
+  for (int i = 0; i < 1000 && !made->failure(); ++i) std::this_thread::sleep_for(5ms);
+  const auto failure = made->failure();
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->message(), "write recording: File too large");
+  EXPECT_TRUE(made->record(packet_of(bytes, 200), verdict::accept()));
+  ASSERT_TRUE(made->close());
+  EXPECT_FALSE(made->failure());
+  EXPECT_EQ(made->counts().recorded, 201u);
+  auto from = capture_reader::open(folder / "r.pcapng");
+  ASSERT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+  EXPECT_EQ(from->stats().received, 201u);
+  ::signal(SIGXFSZ, handler);
+
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  auto piped = recorder::open("/dev/fd/" + std::to_string(ends[1]), options);
+  ASSERT_TRUE(piped);
+  ::close(ends[1]);
+  ::close(ends[0]);
+  EXPECT_TRUE(piped->record(packet_of(bytes, 0), verdict::accept()));
+  EXPECT_TRUE(piped->close().error().is(EPIPE));
+  EXPECT_EQ(piped->counts().lost, 1u);
+}
+
+TEST_F(recorder_test, refuses_bad_options_and_paths) {
+  EXPECT_TRUE(recorder::open(folder / "r", {.memory = 1000}).error().is(EINVAL));
+  EXPECT_TRUE(recorder::open(folder / "r", {.rotate_after = -1s}).error().is(EINVAL));
+  EXPECT_TRUE(recorder::open("-", {.rotate_bytes = 5}).error().is(EINVAL));
+  EXPECT_EQ(recorder::open(folder / "no/r").error().message(), "open recording: No such file or directory");
+}
+
+}  // namespace
+}  // namespace ipq
