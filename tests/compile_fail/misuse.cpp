@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Each CASE is a mistake that must not compile; without one the unit compiles. misuse_test.sh tries them all.
+#include <ipq/edit.hpp>
+#include <ipq/ipv4.hpp>
+#include <ipq/ipv6.hpp>
+#include <ipq/owned_packet.hpp>
 #include <ipq/queue.hpp>
+#include <ipq/tcp.hpp>
+#include <ipq/workers.hpp>
 #include <vector>
 
 std::vector<std::byte> replacement();
@@ -15,12 +21,16 @@ void right(ipq::queue& q) {
   auto held = q.hold((*got)[0]);
   if (held) static_cast<void>(std::move(*held).set_verdict(ipq::verdict::drop()));
   static_cast<void>(ipq::serve(q, [](const ipq::packet&) { return ipq::verdict::accept(); }));
+  const auto bytes = replacement();
+  static_cast<void>(ipq::ipv4_view::parse(bytes));
+  static_cast<void>(std::move(q).release());
+  auto pool = ipq::workers::start({}, [](ipq::queue& mine, std::size_t) {
+    return ipq::serve(mine, [](const ipq::packet&) { return ipq::verdict::accept(); });
+  });
+  if (pool) static_cast<void>(pool->join());
 }
 
 #if CASE == 1  // views of a queue that is gone
-auto dangling() {
-  return ipq::queue::open({})->receive();
-}
 auto wrong() {
   return ipq::queue::open({}).value().receive();
 }
@@ -58,4 +68,72 @@ void wrong(ipq::queue& q) {
 ipq::batch wrong;
 #elif CASE == 11  // a verdict that says nothing
 ipq::verdict wrong;
+#elif CASE == 12  // views of a queue that is gone, likewise
+auto wrong() {
+  return ipq::queue::open({}).value().try_receive();
+}
+#elif CASE == 13  // a queue that is given away and used on
+void wrong(ipq::queue& q) {
+  static_cast<void>(q.release());
+}
+#elif CASE == 14  // a descriptor that nobody closes
+void wrong(ipq::queue& q) {
+  std::move(q).release();
+}
+#elif CASE == 15  // a queue, or the error, thrown away
+void wrong() {
+  ipq::queue::open({});
+}
+#elif CASE == 16  // the same
+void wrong() {
+  ipq::queue::adopt(3, {});
+}
+#elif CASE == 17  // a held packet forgotten unseen
+void wrong(ipq::queue& q, const ipq::packet& p) {
+  q.hold(p);
+}
+#elif CASE == 18  // a view of bytes that are gone
+auto wrong() {
+  return ipq::ipv4_view::parse(replacement());
+}
+#elif CASE == 19  // the same
+auto wrong() {
+  return ipq::ipv6_view::parse(replacement());
+}
+#elif CASE == 20  // the same
+auto wrong() {
+  return ipq::tcp_view::parse(replacement());
+}
+#elif CASE == 21  // a packet whose bytes are gone
+const ipq::packet& wrong(const ipq::packet& p) {
+  return ipq::owned_packet(p).get();
+}
+#elif CASE == 22  // two editors of one buffer
+void wrong(ipq::packet_editor& editor) {
+  ipq::packet_editor copy = editor;
+}
+#elif CASE == 23  // an edit whose refusal nobody sees
+void wrong(ipq::packet_editor& editor) {
+  editor.set_source_port(53);
+}
+#elif CASE == 24  // two owners of the same threads
+void wrong(ipq::workers& pool) {
+  ipq::workers copy = pool;
+}
+#elif CASE == 25  // threads that work on nothing
+ipq::workers wrong;
+#elif CASE == 26  // a worker that does not say how it ended
+void wrong() {
+  static_cast<void>(ipq::workers::start({}, [](ipq::queue&, std::size_t) {}));
+}
+#elif CASE == 27  // threads, or why there are none, thrown away
+void wrong(ipq::workers::body work) {
+  ipq::workers::start({}, work);
+}
+#elif CASE == 28  // a packet without a source that it could be held for
+ipq::held_packet wrong;
+#elif CASE == 29  // a verdict the kernel does not take, NF_STOLEN
+auto wrong() {
+  return ipq::verdict::stolen();
+}
 #endif
