@@ -102,7 +102,7 @@ grep -qx 'protocol 1: 1024 bytes' "$folder/lines" || failed "$(cat "$folder/line
 # The guides show these very programs.
 here=$(dirname "$0")
 for example in size_filter set_ttl; do
-  code=$(sed '/^\/\//d; s/^./    &/' "$here/$example.cpp")
+  code=$(sed '/^\/\//d' "$here/$example.cpp")
   [[ $(<"$here/../docs/cpp.md") == *"$code"* ]] || failed "docs/cpp.md does not show examples/$example.cpp as it is"
 done
 echo "the examples work"

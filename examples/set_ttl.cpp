@@ -16,5 +16,5 @@ int main() {
     editor->set_ttl(9);
     return ipq::verdict::accept().with_payload(editor->finish());
   });
-  return std::cerr << ended.error().message() << '\n', 1;
+  if (!ended) return std::cerr << ended.error().message() << '\n', 1;
 }

@@ -10,5 +10,5 @@ int main() {
   const auto ended = ipq::serve(*queue, [](const ipq::packet& packet) {
     return packet.payload.size() > 1000 ? ipq::verdict::drop() : ipq::verdict::accept();
   });
-  return std::cerr << ended.error().message() << '\n', 1;
+  if (!ended) return std::cerr << ended.error().message() << '\n', 1;
 }

@@ -22,6 +22,7 @@ class option_range {
  public:
   explicit option_range(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}
 
+  /// A forward iterator; ends at std::default_sentinel.
   class iterator {
    public:
     using value_type = header_option;

@@ -19,6 +19,7 @@ namespace queues {
 struct maker;
 }
 
+/// How a queue is opened. Everything has a default, so name what differs: `{.number = 3, .gso = true}`.
 struct queue_options {
   std::uint16_t number = 0;  ///< of the rule: NFQUEUE --queue-num, or 0 for the old QUEUE
 

@@ -50,6 +50,7 @@ struct statistics {
   std::uint64_t malformed = 0;   ///< messages that could not be read; a packet in one got `unanswered`
   std::uint64_t undecided = 0;   ///< packets that the program has and the source has no verdict for
 
+  /// What the kernel counts for a queue.
   struct kernel {
     std::uint32_t queued = 0;           ///< ids given: packets that entered the queue, modulo 2^32
     std::uint32_t waiting = 0;          ///< for a verdict, received or not

@@ -14,6 +14,7 @@
 
 namespace ipq {
 
+/// Which queues, and where their threads run.
 struct workers_options {
   queue_options queue = {};    ///< of each queue; `number` is the first one's
   std::uint16_t count = 1;     ///< queues number, number + 1, ..., as NFQUEUE --queue-balance feeds them; 1 or more
