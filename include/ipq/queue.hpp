@@ -57,7 +57,7 @@ struct queue_options {
   closing at_close = closing::drop_waiting;
 };
 
-/// Owns a queue number of a network namespace.
+/// Owns a queue number of a network namespace. What was moved from may only be assigned to or destroyed.
 ///
 /// Verdicts are collected, and sent together in order of arrival: when the last packet of a batch has its verdict, with
 /// every receive() before it reads or waits, by flush(), and when queue_options::verdict_delay has passed. A run of

@@ -163,6 +163,29 @@ TEST_F(live_verdict, any_mix_with_holders_and_rounds_reaches_the_right_packets) 
   expect_sum(q);
 }
 
+// A verdict that goes on to the next hook queues the packet anew before sendmsg returns, into the socket it came from.
+TEST_F(live_verdict, packets_queued_at_every_hook_on_their_way_keep_their_order) {
+  for (const char* chain : {"OUTPUT", "POSTROUTING", "PREROUTING", "INPUT"}) {
+    must_run("iptables-legacy -w -t mangle -A " + std::string(chain) + " -p udp --dport 6000 -j " +
+             std::string(to_queue));
+  }
+  const kernel_tests::udp_socket here{near_ns(), "127.0.0.1"}, there{near_ns(), "127.0.0.1", 6000};
+  queue q = must_open();
+  constexpr int count = 20;
+  for (int i = 0; i < count; ++i) here.send("127.0.0.1", 6000, std::to_string(i));
+  std::map<std::string, std::vector<int>> hooks;
+  receive_all(q, 4 * count, [&](const packet& p) {
+    hooks[text_of(p)].push_back(p.hook);
+    must(q.set_verdict(p, verdict::accept()));
+  });
+  for (int i = 0; i < count; ++i) {
+    EXPECT_EQ(there.receive(), std::to_string(i));
+    EXPECT_EQ(hooks[std::to_string(i)], (std::vector<int>{3, 4, 0, 1}));
+  }
+  EXPECT_EQ(q.stats().accepted, 4u * count);
+  expect_sum(q);
+}
+
 TEST_F(live_verdict, held_packet_takes_a_replacement_of_the_holders_own) {
   queued();
   queue q = must_open();
