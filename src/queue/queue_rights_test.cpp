@@ -550,7 +550,7 @@ TEST_F(live_queue, gone_packet_is_an_event_and_no_error) {
 
 TEST_F(live_queue, lost_capability_is_an_event_for_every_verdict) {
   queued();
-  queue q = must_open();
+  queue q = must_open({.verdict_delay = 1h});
   for (const char* text : {"a", "b", "c"}) flow4().send(text);
   const batch got = must(q.receive(soon()));
   {

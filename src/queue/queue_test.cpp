@@ -62,7 +62,7 @@ class scripted_queue_test : public testing::Test {
 };
 
 TEST_F(scripted_queue_test, ids_wrap_and_a_batch_verdict_hits_what_was_decided_alone) {
-  queue q = open();
+  queue q = open({.number = number, .verdict_delay = 1h});
   kernel.set_next_id(number, 0xfffffffd);
   for (int i = 0; i < 6; ++i) arrive();
   const batch got = must_receive(q);
@@ -202,7 +202,7 @@ TEST_F(scripted_queue_test, connection_mark_is_a_nested_attribute) {
 }
 
 TEST_F(scripted_queue_test, neighbours_with_a_connection_mark_or_payload_are_not_merged) {
-  queue q = open();
+  queue q = open({.number = number, .verdict_delay = 1h});
   for (int i = 0; i < 4; ++i) arrive();
   const batch got = must_receive(q);
   EXPECT_TRUE(q.set_verdict(got[0], verdict::accept().with_connmark(1)));
