@@ -29,7 +29,7 @@ class libipq_loop final : public loop {
 
   int fd() const override { return handle_->fd; }
 
-  drained drain(std::uint64_t packets, unsigned verdict, std::span<unsigned char> buffer) override {
+  drained drain(std::uint64_t packets, verdicts given, std::span<unsigned char> buffer) override {
     drained result;
     while (result.packets < packets) {
       if (ipq_read(handle_.get(), buffer.data(), buffer.size(), 0) < 0) fail("ipq_read");
@@ -39,6 +39,7 @@ class libipq_loop final : public loop {
           break;
         case IPQM_PACKET: {
           const ipq_packet_msg_t* packet = ipq_get_packet(buffer.data());
+          const unsigned verdict = verdict_of(given, result.packets);
           result.bytes += packet->data_len;
           ++result.packets;
           if (ipq_set_verdict(handle_.get(), packet->packet_id, verdict, 0, nullptr) < 0) fail("ipq_set_verdict");
@@ -60,8 +61,8 @@ class libipq_loop final : public loop {
 
 }  // namespace
 
-std::unique_ptr<loop> open_libipq(unsigned max_length) {
-  return std::make_unique<libipq_loop>(max_length);
-}
+const contestant libipq{"libipq", [](const loop_options& options) -> std::unique_ptr<loop> {
+                          return std::make_unique<libipq_loop>(options.max_length);
+                        }};
 
 }  // namespace bench

@@ -9,28 +9,36 @@
 
 #include "failure.hpp"
 #include "loop.hpp"
+#include "measurement.hpp"
 
 namespace bench {
 namespace {
 
 class libnetfilter_queue_loop final : public loop {
  public:
-  explicit libnetfilter_queue_loop(unsigned max_length) : handle_(nfq_open()) {
+  explicit libnetfilter_queue_loop(const loop_options& options) : handle_(nfq_open()) {
     if (handle_ == nullptr) throw failure(with_errno("nfq_open"));
-    queue_.reset(nfq_create_queue(handle_.get(), 0, decide, this));
+    queue_.reset(nfq_create_queue(handle_.get(), options.queue, decide, this));
     if (queue_ == nullptr) throw failure(with_errno("nfq_create_queue"));
-    if (nfq_set_queue_maxlen(queue_.get(), max_length) < 0) throw failure(with_errno("nfq_set_queue_maxlen"));
-    if (nfq_set_mode(queue_.get(), NFQNL_COPY_PACKET, 0xffff) < 0) throw failure(with_errno("nfq_set_mode"));
-    enlarge_receive_buffer(fd(), max_length);
+    if (nfq_set_queue_maxlen(queue_.get(), options.max_length) < 0) throw failure(with_errno("nfq_set_queue_maxlen"));
+    const std::uint32_t gso = NFQA_CFG_F_GSO;
+    if (nfq_set_queue_flags(queue_.get(), gso, options.gso ? gso : 0) < 0) {
+      throw failure(with_errno("nfq_set_queue_flags"));
+    }
+    if (nfq_set_mode(queue_.get(), NFQNL_COPY_PACKET, options.copy_range) < 0) {
+      throw failure(with_errno("nfq_set_mode"));
+    }
+    enlarge_receive_buffer(fd(), options.max_length);
   }
 
   int fd() const override { return nfq_fd(handle_.get()); }
 
-  drained drain(std::uint64_t packets, unsigned verdict, std::span<unsigned char> buffer) override {
+  drained drain(std::uint64_t packets, verdicts given, std::span<unsigned char> buffer) override {
     drained_ = {};
-    verdict_ = verdict;
+    given_ = given;
+    last_ = false;
     const int fd = this->fd();
-    while (drained_.packets < packets) {
+    while (drained_.packets < packets && !last_) {
       const ssize_t length = recv(fd, buffer.data(), buffer.size(), 0);
       if (length < 0) throw failure(with_errno("recv"));
       if (nfq_handle_packet(handle_.get(), reinterpret_cast<char*>(buffer.data()), static_cast<int>(length)) < 0) {
@@ -47,9 +55,13 @@ class libnetfilter_queue_loop final : public loop {
     unsigned char* payload = nullptr;
     const int length = nfq_get_payload(data, &payload);
     if (header == nullptr || length < 0) return -1;
-    loop->drained_.bytes += static_cast<unsigned>(length);
-    ++loop->drained_.packets;
-    return nfq_set_verdict(queue, ntohl(header->packet_id), loop->verdict_, 0, nullptr);
+    const std::uint32_t verdict = verdict_of(loop->given_, loop->drained_.packets);
+    loop->last_ = length == header_bytes;
+    if (!loop->last_) {
+      loop->drained_.bytes += static_cast<unsigned>(length);
+      ++loop->drained_.packets;
+    }
+    return nfq_set_verdict(queue, ntohl(header->packet_id), verdict, 0, nullptr);
   }
 
   struct close_handle {
@@ -61,13 +73,14 @@ class libnetfilter_queue_loop final : public loop {
   std::unique_ptr<nfq_handle, close_handle> handle_;
   std::unique_ptr<nfq_q_handle, destroy_queue> queue_;
   drained drained_;
-  unsigned verdict_ = NF_DROP;
+  verdicts given_ = verdicts::drop;
+  bool last_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<loop> open_libnetfilter_queue(unsigned max_length) {
-  return std::make_unique<libnetfilter_queue_loop>(max_length);
-}
+const contestant libnetfilter_queue{"libnetfilter_queue", [](const loop_options& options) -> std::unique_ptr<loop> {
+                                      return std::make_unique<libnetfilter_queue_loop>(options);
+                                    }};
 
 }  // namespace bench

@@ -9,8 +9,6 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "loop.hpp"
-
 namespace bench {
 namespace {
 
@@ -27,26 +25,18 @@ std::uint64_t read_number(const char* option, std::string_view text, std::uint64
   return value;
 }
 
-std::string read_loop(const std::string& text) {
-  std::string names;
-  for (const auto& contestant : contestants) {
-    if (contestant.name == text) return text;
-    names += (names.empty() ? "" : ", ") + std::string(contestant.name);
-  }
-  throw std::invalid_argument("--loop takes one of " + names + ", not '" + text + "'");
-}
-
 }  // namespace
 
 const char* const usage =
-    "usage: bench_libipq [options]\n"
-    "Compares the read/verdict loop of libipq with that of libnetfilter_queue and with a bare recv/send loop,\n"
-    "in a private network namespace.\n"
+    "usage: bench_ipq [options]\n"
+    "Compares the read/verdict loops of libipq and libipq++ with that of libnetfilter_queue and with bare system\n"
+    "calls, in a private network namespace.\n"
     "\n"
-    "  --packets N     packets per run, all queued before the clock starts (20000)\n"
-    "  --rounds N      runs per loop, interleaved; the table shows medians (12)\n"
-    "  --size BYTES    UDP payload, up to 1472; may be given several times (64 and 1400)\n"
-    "  --loop NAME     run only one: libipq, libnetfilter_queue or bare; for strace and perf\n"
+    "  --packets N     packets per drain, and what the other runs are sized by (20000)\n"
+    "  --rounds N      runs per loop, interleaved; the tables show medians (12)\n"
+    "  --scenario TEXT only those whose name has TEXT in it; the table's comes first, as in \"libipq: 64\"\n"
+    "  --loop NAME     only this column, as libipq++ or libnetfilter_queue; for strace and perf\n"
+    "  --size BYTES    UDP payload in the table of libipq, up to 1472; may be given several times (64 and 1400)\n"
     "  --cpu N         the CPU to run on (the highest one allowed)\n"
     "  --json FILE     write every single run to FILE too\n"
     "  --help          this text\n"
@@ -54,11 +44,15 @@ const char* const usage =
     "Exit status: 0 done, whether or not the goals are met; 1 failed; 2 wrong option; 77 not possible here.\n";
 
 options read_options(int count, char** words) {
-  static const option known[] = {
-      {"packets", required_argument, nullptr, 'p'}, {"rounds", required_argument, nullptr, 'r'},
-      {"size", required_argument, nullptr, 's'},    {"loop", required_argument, nullptr, 'l'},
-      {"cpu", required_argument, nullptr, 'c'},     {"json", required_argument, nullptr, 'j'},
-      {"help", no_argument, nullptr, 'h'},          {nullptr, 0, nullptr, 0}};
+  static const option known[] = {{"packets", required_argument, nullptr, 'p'},
+                                 {"rounds", required_argument, nullptr, 'r'},
+                                 {"size", required_argument, nullptr, 's'},
+                                 {"loop", required_argument, nullptr, 'l'},
+                                 {"scenario", required_argument, nullptr, 'n'},
+                                 {"cpu", required_argument, nullptr, 'c'},
+                                 {"json", required_argument, nullptr, 'j'},
+                                 {"help", no_argument, nullptr, 'h'},
+                                 {nullptr, 0, nullptr, 0}};
   options result;
   opterr = 0;
   for (int letter; (letter = getopt_long(count, words, "", known, nullptr)) != -1;) {
@@ -73,7 +67,10 @@ options read_options(int count, char** words) {
         result.sizes.push_back(static_cast<unsigned>(read_number("--size", optarg, 1, largest_size)));
         break;
       case 'l':
-        result.only = read_loop(optarg);
+        result.only = optarg;
+        break;
+      case 'n':
+        result.scenario = optarg;
         break;
       case 'c':
         result.cpu = static_cast<int>(read_number("--cpu", optarg, 0, 1023));

@@ -13,7 +13,8 @@ struct options {
   std::uint64_t packets = 20'000;
   unsigned rounds = 12;
   std::vector<unsigned> sizes;  // bytes of UDP payload; never empty after reading
-  std::string only;             // the name of one loop; empty: all
+  std::string only;             // the name of one contestant; empty: all
+  std::string scenario;         // part of the name; empty: all
   int cpu = -1;                 // -1: the highest that we may use
   std::string json;             // file; empty: none
   bool help = false;

@@ -66,25 +66,28 @@ std::string read_all(int fd) {
 }  // namespace
 
 void enter_private_network() {
+  const char* path = std::getenv("PATH");
+  setenv("PATH", (std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/sbin:/sbin").c_str(), 1);
   unshare_network();
   bring_loopback_up();
 }
 
 void queue_udp(std::uint16_t port) {
+  run_program({"iptables-legacy", "-A", "OUTPUT", "-p", "udp", "--dport", std::to_string(port), "-j", "QUEUE"},
+              "the kernel needs the filter table of iptables-legacy");
+}
+
+void run_program(const std::vector<std::string>& words, const std::string& needs) {
   // iptables takes a lock on a file of the machine, where an ordinary user may not write: give it one without a name.
   const int lock = memfd_create("xtables.lock", 0);
   if (lock < 0) throw failure(with_errno("memfd_create"));
   setenv("XTABLES_LOCKFILE", ("/proc/self/fd/" + std::to_string(lock)).c_str(), 1);
-  const char* path = std::getenv("PATH");
-  setenv("PATH", (std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/sbin:/sbin").c_str(), 1);
 
-  std::vector<std::string> words{"iptables-legacy",    "-A", "OUTPUT", "-p", "udp", "--dport",
-                                 std::to_string(port), "-j", "QUEUE"};
   std::string command;
   std::vector<char*> arguments;
-  for (auto& word : words) {
+  for (const auto& word : words) {
     command += (command.empty() ? "" : " ") + word;
-    arguments.push_back(word.data());
+    arguments.push_back(const_cast<char*>(word.c_str()));
   }
   arguments.push_back(nullptr);
 
@@ -105,14 +108,14 @@ void queue_udp(std::uint16_t port) {
   if (spawned == 0) waitpid(child, &status, 0);
   close(lock);
 
-  if (spawned == ENOENT) throw unavailable("iptables-legacy is missing (Debian, Ubuntu: apt install iptables)");
-  if (spawned != 0) throw failure("cannot start iptables-legacy: " + std::string(std::strerror(spawned)));
+  if (spawned == ENOENT) throw unavailable(words[0] + " is missing (Debian, Ubuntu: apt install iptables iproute2)");
+  if (spawned != 0) throw failure("cannot start " + words[0] + ": " + std::string(std::strerror(spawned)));
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    throw unavailable(command + ": " + said + " (the kernel needs the filter table of iptables-legacy)");
+    throw unavailable(command + ": " + said + " (" + needs + ")");
   }
 }
 
-std::optional<queue_counters> read_queue_counters() {
+std::optional<queue_counters> read_queue_counters(std::uint16_t queue) {
   std::ifstream file("/proc/thread-self/net/netfilter/nfnetlink_queue");
   if (!file) return std::nullopt;
   std::string line;
@@ -121,9 +124,9 @@ std::optional<queue_counters> read_queue_counters() {
     std::uint64_t number = 0, portid = 0, mode = 0, range = 0;
     queue_counters counters;
     fields >> number >> portid >> counters.waiting >> mode >> range >> counters.dropped_full >> counters.dropped_user;
-    if (fields && number == 0) return counters;
+    if (fields && number == queue) return counters;
   }
-  throw failure("queue 0 is missing in /proc/net/netfilter/nfnetlink_queue");
+  throw failure("queue " + std::to_string(queue) + " is missing in /proc/net/netfilter/nfnetlink_queue");
 }
 
 }  // namespace bench

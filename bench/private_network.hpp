@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace bench {
 
@@ -15,7 +16,11 @@ void enter_private_network();
 // iptables-legacy -A OUTPUT -p udp --dport PORT -j QUEUE
 void queue_udp(std::uint16_t port);
 
-// The kernel's own account of queue 0.
+// Runs a program to its end, in the network namespace of the calling thread. Throws unavailable if it is missing or
+// fails; `needs` says what may be lacking then.
+void run_program(const std::vector<std::string>& words, const std::string& needs);
+
+// The kernel's own account of a queue.
 struct queue_counters {
   std::uint64_t waiting = 0;       // for a verdict, read or not
   std::uint64_t dropped_full = 0;  // the queue's length
@@ -23,6 +28,6 @@ struct queue_counters {
 };
 
 // nullopt where the kernel does not show it: only root of the machine may read it.
-std::optional<queue_counters> read_queue_counters();
+std::optional<queue_counters> read_queue_counters(std::uint16_t queue = 0);
 
 }  // namespace bench

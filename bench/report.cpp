@@ -2,34 +2,19 @@
 // Text for people and JSON for programs.
 #include "report.hpp"
 
-#include <linux/netfilter.h>
-
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <functional>
+#include <optional>
 #include <ostream>
-#include <span>
 
 #include "statistics.hpp"
 
 namespace bench {
 namespace {
 
-constexpr int label_width = 27, column_width = 21;
-
-// At most this much of another loop's CPU time.
-struct goal {
-  std::size_t base;
-  double most;
-};
-constexpr std::array<goal, 2> goals{{{peer, 1.03}, {floor, 1.05}}};
-
-bool is_met(const summary& ratio, const goal& goal) {
-  return ratio.median <= goal.most;
-}
-bool is_complete(std::span<const series> group) {
-  return group.size() == contestants.size();
-}
+constexpr int label_width = 42, column_width = 21;
 
 template <class... Values>
 std::string text(const char* format, Values... values) {
@@ -38,35 +23,44 @@ std::string text(const char* format, Values... values) {
   return buffer;
 }
 
-double cpu_nanoseconds(const sample& sample) {
-  return sample.cpu_seconds / static_cast<double>(sample.packets) * 1e9;
-}
-double packets_per_second(const sample& sample) {
-  return static_cast<double>(sample.packets) / sample.wall_seconds;
+std::string number(double value, int digits) {
+  return text("%.*f", digits, value);
 }
 
-summary summarise(const series& series, double (*number)(const sample&)) {
+summary summarise(const series& series, std::size_t figure) {
   std::vector<double> values;
-  for (const auto& sample : series.samples) values.push_back(number(sample));
+  for (const auto& sample : series.samples) values.push_back(sample.figures[figure]);
   return summary_of(std::move(values));
 }
 
-// Round by round, so that whatever disturbs the machine for a while disturbs both.
-summary cpu_ratio(const series& one, const series& other) {
+const series* find(const outcome& outcome, std::size_t contestant) {
+  for (const auto& series : outcome.runs) {
+    if (series.contestant == contestant) return &series;
+  }
+  return nullptr;
+}
+
+// Round by round, so that whatever disturbs the machine for a while disturbs both. nullopt: not both were run.
+std::optional<summary> compare(const outcome& outcome, const goal& goal) {
+  const auto* subject = find(outcome, goal.subject);
+  const auto* base = goal.base ? find(outcome, *goal.base) : subject;
+  if (subject == nullptr || base == nullptr) return std::nullopt;
   std::vector<double> values;
-  for (std::size_t round = 0; round < one.samples.size(); ++round) {
-    values.push_back(cpu_nanoseconds(one.samples[round]) / cpu_nanoseconds(other.samples[round]));
+  for (std::size_t round = 0; round < subject->samples.size(); ++round) {
+    const double one = subject->samples[round].figures[goal.figure];
+    const double other = base->samples[round].figures[goal.figure];
+    values.push_back(!goal.base ? one : goal.what == goal::kind::no_more_than ? one - other : one / other);
   }
   return summary_of(std::move(values));
 }
 
-const char* verdict_name(unsigned verdict) {
-  return verdict == NF_ACCEPT ? "NF_ACCEPT" : "NF_DROP";
+bool is_met(const summary& measured, const goal& goal) {
+  return goal.what == goal::kind::at_least ? measured.median >= goal.bound : measured.median <= goal.bound;
 }
 
-std::uint64_t total(const series& series, std::uint64_t sample::*number) {
+std::uint64_t total(const series& series, std::uint64_t sample::*member) {
   std::uint64_t sum = 0;
-  for (const auto& sample : series.samples) sum += sample.*number;
+  for (const auto& sample : series.samples) sum += sample.*member;
   return sum;
 }
 
@@ -79,90 +73,77 @@ std::string allocations(const series& series, const char* unknown) {
   return std::to_string(sum);
 }
 
-// The series of one scenario, next to each other in the whole.
-std::vector<std::span<const series>> by_scenario(const std::vector<series>& runs) {
-  std::vector<std::span<const series>> groups;
-  for (std::size_t first = 0, end = 0; first < runs.size(); first = end) {
-    while (end < runs.size() && runs[end].what.size == runs[first].what.size &&
-           runs[end].what.verdict == runs[first].what.verdict) {
-      ++end;
-    }
-    groups.emplace_back(runs.data() + first, end - first);
-  }
-  return groups;
-}
-
-void print_row(std::ostream& out, const std::string& label, std::span<const series> group,
+void print_row(std::ostream& out, const std::string& label, const outcome& outcome,
                const std::function<std::string(const series&)>& cell) {
   out << text("%-*s", label_width, label.c_str());
-  for (const auto& series : group) out << text("%*s", column_width, cell(series).c_str());
+  for (const auto& series : outcome.runs) out << text("%*s", column_width, cell(series).c_str());
   out << '\n';
 }
 
-// How libipq compares with the loop of this column; empty in libipq's own.
-std::string against(std::span<const series> group, const series& one,
-                    const std::function<std::string(const summary&, const goal&)>& cell) {
-  for (const auto& goal : goals) {
-    if (one.contestant == goal.base) return cell(cpu_ratio(group[subject], one), goal);
+void print_goal(std::ostream& out, const outcome& outcome, const goal& goal) {
+  const auto measured = compare(outcome, goal);
+  if (!measured) return;
+  const auto& what = outcome.of->what();
+  const bool difference = goal.what == goal::kind::no_more_than;
+  std::string label = "  " + what.contestants[goal.subject];
+  if (goal.base) label += (difference ? " - " : " / ") + what.contestants[*goal.base];
+  if (goal.figure > 0) label += ", " + what.figures[goal.figure].label;
+  const int digits = goal.base && !difference ? 3 : 1;
+  out << text("%-*s  %s (%s .. %s), goal: %s %g, %s\n", label_width + 18, label.c_str(),
+              number(measured->median, digits).c_str(), number(measured->least, digits).c_str(),
+              number(measured->most, digits).c_str(), goal.what == goal::kind::at_least ? "at least" : "at most",
+              goal.bound, is_met(*measured, goal) ? "met" : "missed");
+}
+
+void print_outcome(std::ostream& out, const outcome& outcome) {
+  const auto& what = outcome.of->what();
+  print_row(out, what.name, outcome, [&](const series& one) { return what.contestants[one.contestant]; });
+  for (std::size_t figure = 0; figure < what.figures.size(); ++figure) {
+    const int digits = what.figures[figure].digits;
+    print_row(out, "  " + what.figures[figure].label, outcome,
+              [&](const series& one) { return number(summarise(one, figure).median, digits); });
+    print_row(out, "    least .. most", outcome, [&](const series& one) {
+      const auto values = summarise(one, figure);
+      return number(values.least, digits) + " .. " + number(values.most, digits);
+    });
   }
-  return "";
+  if (what.counts_allocations) {
+    print_row(out, "  heap allocations", outcome, [](const series& one) { return allocations(one, "not counted"); });
+  }
+  for (const auto& goal : what.goals) print_goal(out, outcome, goal);
+  if (const auto note = outcome.of->note(); !note.empty()) out << "  (" << note << ")\n";
+  for (const auto& series : outcome.runs) {
+    std::vector<double> others;
+    for (const auto& sample : series.samples) others.push_back(sample.other_threads);
+    if (const auto part = summary_of(std::move(others)).median; part > 0.01) {
+      out << text("  (other threads of %s take %.1f %% more CPU, which is left out)\n",
+                  what.contestants[series.contestant].c_str(), part * 100);
+    }
+  }
+  out << '\n';
 }
 
-void print_ratios(std::ostream& out, std::span<const series> group) {
-  const auto row = [&](const char* label, const std::function<std::string(const summary&, const goal&)>& cell) {
-    print_row(out, label, group, [&](const series& one) { return against(group, one, cell); });
-  };
-  row("  libipq's CPU / this one's", [](const summary& ratio, const goal&) { return text("%.3f", ratio.median); });
-  row("    least .. most",
-      [](const summary& ratio, const goal&) { return text("%.3f .. %.3f", ratio.least, ratio.most); });
-  row("    goal: at most", [](const summary& ratio, const goal& goal) {
-    return text("%.2f, %s", goal.most, is_met(ratio, goal) ? "met" : "missed");
-  });
-}
-
-void print_group(std::ostream& out, std::span<const series> group) {
-  const auto& what = group.front().what;
-  out << text("%u bytes, %s\n", what.size, verdict_name(what.verdict));
-  print_row(out, "  CPU per packet, ns", group,
-            [](const series& one) { return text("%.0f", summarise(one, cpu_nanoseconds).median); });
-  print_row(out, "    least .. most", group, [](const series& one) {
-    const auto values = summarise(one, cpu_nanoseconds);
-    return text("%.0f .. %.0f", values.least, values.most);
-  });
-  print_row(out, "  packets per second", group,
-            [](const series& one) { return text("%.0f", summarise(one, packets_per_second).median); });
-  if (is_complete(group)) print_ratios(out, group);
-  print_row(out, "  heap allocations", group, [](const series& one) { return allocations(one, "not counted"); });
-}
-
-void print_verdict(std::ostream& out, const std::vector<std::span<const series>>& groups) {
+void print_verdict(std::ostream& out, const std::vector<outcome>& outcomes) {
   std::size_t met = 0, all = 0;
-  for (const auto& group : groups) {
-    if (!is_complete(group)) return;
-    for (const auto& goal : goals) {
-      met += is_met(cpu_ratio(group[subject], group[goal.base]), goal);
+  for (const auto& outcome : outcomes) {
+    for (const auto& goal : outcome.of->what().goals) {
+      const auto measured = compare(outcome, goal);
+      if (!measured) continue;
+      met += is_met(*measured, goal);
       ++all;
     }
   }
-  out << "\nGoals met: " << met << " of " << all << '\n';
+  if (all > 0) out << "Goals met: " << met << " of " << all << '\n';
 }
 
-void warn(std::ostream& out, const std::vector<series>& runs) {
+void warn(std::ostream& out) {
 #ifndef __OPTIMIZE__
   out << "Not optimised: the numbers say little. Build the preset release.\n";
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   out << "Built with a sanitizer: the numbers say nothing. Build the preset release.\n";
 #endif
-  for (const auto& series : runs) {
-    double thread = 0, process = 0;
-    for (const auto& sample : series.samples) thread += sample.cpu_seconds, process += sample.process_seconds;
-    if (process > thread * 1.01) {
-      out << text("%u bytes, %s: other threads of %s take %.1f %% more CPU, which the table leaves out.\n",
-                  series.what.size, verdict_name(series.what.verdict),
-                  std::string(contestants[series.contestant].name).c_str(), (process / thread - 1) * 100);
-    }
-  }
+  static_cast<void>(out);
 }
 
 std::string quoted(const std::string& plain) {
@@ -174,74 +155,88 @@ std::string quoted(const std::string& plain) {
   return result + '"';
 }
 
-std::string json_numbers(const series& series, double (*number)(const sample&)) {
-  const auto values = summarise(series, number);
-  auto result = text("{\"median\": %.1f, \"least\": %.1f, \"most\": %.1f, \"rounds\": [", values.median, values.least,
-                     values.most);
+std::string json_summary(const summary& values) {
+  return text("\"median\": %.4f, \"least\": %.4f, \"most\": %.4f", values.median, values.least, values.most);
+}
+
+std::string json_figure(const series& series, std::size_t figure) {
+  std::string result = "{";
+  result += json_summary(summarise(series, figure)) + ", \"rounds\": [";
   const char* separator = "";
   for (const auto& sample : series.samples) {
-    result += separator + text("%.1f", number(sample));
+    result += separator + text("%.4f", sample.figures[figure]);
     separator = ", ";
   }
   return result + "]}";
 }
 
-std::string json_ratio(const char* name, const series& one, const series& other) {
-  const auto ratio = cpu_ratio(one, other);
-  return text(", \"%s\": {\"median\": %.4f, \"least\": %.4f, \"most\": %.4f}", name, ratio.median, ratio.least,
-              ratio.most);
+void print_json_loops(std::ostream& out, const outcome& outcome) {
+  const auto& what = outcome.of->what();
+  const char* separator = "\n";
+  for (const auto& series : outcome.runs) {
+    out << separator << "      {\"name\": " << quoted(what.contestants[series.contestant])
+        << ", \"packets\": " << total(series, &sample::packets) << ", \"arrived\": " << total(series, &sample::arrived)
+        << ", \"lost\": " << total(series, &sample::lost)
+        << ", \"allocations\": " << (what.counts_allocations ? allocations(series, "null") : "null");
+    for (std::size_t figure = 0; figure < what.figures.size(); ++figure) {
+      out << ",\n       " << quoted(what.figures[figure].key) << ": " << json_figure(series, figure);
+    }
+    out << '}';
+    separator = ",\n";
+  }
+}
+
+void print_json_goals(std::ostream& out, const outcome& outcome) {
+  static constexpr std::array kinds{"at_most", "at_least", "no_more_than"};
+  const auto& what = outcome.of->what();
+  const char* separator = "\n";
+  for (const auto& goal : what.goals) {
+    const auto measured = compare(outcome, goal);
+    if (!measured) continue;
+    out << separator << "      {\"figure\": " << quoted(what.figures[goal.figure].key)
+        << ", \"of\": " << quoted(what.contestants[goal.subject])
+        << ", \"against\": " << (goal.base ? quoted(what.contestants[*goal.base]) : "null")
+        << text(", \"%s\": %g, ", kinds[static_cast<std::size_t>(goal.what)], goal.bound) << json_summary(*measured)
+        << ", \"met\": " << (is_met(*measured, goal) ? "true" : "false") << '}';
+    separator = ",\n";
+  }
 }
 
 }  // namespace
 
-void print_table(std::ostream& out, const circumstances& around, const std::vector<series>& runs) {
-  const auto groups = by_scenario(runs);
-  out << "libipq beside libnetfilter_queue " NFQ_VERSION " and a bare recv/send loop: " << around.packets
+void print_tables(std::ostream& out, const circumstances& around, const std::vector<outcome>& outcomes) {
+  out << "Beside libnetfilter_queue " NFQ_VERSION " and bare system calls: " << around.packets
       << " packets a run, median of " << around.rounds << " interleaved rounds\n"
       << "Linux " << around.kernel << ", CPU " << around.cpu << " (" << around.processor << "), load "
-      << around.load_before << " before and " << around.load_after << " after\n\n";
-  print_row(out, "", groups.front(), [](const series& one) { return std::string(contestants[one.contestant].name); });
-  for (std::size_t index = 0; index < groups.size(); ++index) {
-    print_group(out, groups[index]);
-    if (around.packets_at_once[index] < around.packets) {
-      out << text("  (queued %llu at a time, which is what the receive buffer holds)\n",
-                  static_cast<unsigned long long>(around.packets_at_once[index]));
+      << around.load_before << " before and " << around.load_after << " after\n";
+  std::string table;
+  for (const auto& outcome : outcomes) {
+    if (outcome.of->what().table != table) {
+      table = outcome.of->what().table;
+      out << "\n" << table << (table == "libipq" ? ", the C library\n\n" : ", the C++ library\n\n");
     }
+    print_outcome(out, outcome);
   }
-  print_verdict(out, groups);
-  warn(out, runs);
+  for (const auto& reason : around.left_out) out << "Left out: " << reason << '\n';
+  print_verdict(out, outcomes);
+  warn(out);
 }
 
-void print_json(std::ostream& out, const circumstances& around, const std::vector<series>& runs) {
-  const auto groups = by_scenario(runs);
+void print_json(std::ostream& out, const circumstances& around, const std::vector<outcome>& outcomes) {
   out << "{\n  \"packets\": " << around.packets << ", \"rounds\": " << around.rounds << ", \"cpu\": " << around.cpu
       << ",\n  \"kernel\": " << quoted(around.kernel) << ", \"processor\": " << quoted(around.processor)
       << ",\n  \"libnetfilter_queue\": \"" NFQ_VERSION "\",\n  \"load_before\": " << quoted(around.load_before)
-      << ", \"load_after\": " << quoted(around.load_after) << ",\n"
-      << text("  \"goals\": {\"libnetfilter_queue\": %.2f, \"bare\": %.2f},\n", goals[0].most, goals[1].most)
-      << "  \"scenarios\": [";
-  for (std::size_t index = 0; index < groups.size(); ++index) {
-    const auto& group = groups[index];
-    const auto& what = group.front().what;
-    out << (index == 0 ? "\n" : ",\n")
-        << text("    {\"size\": %u, \"verdict\": \"%s\", \"packets_at_once\": %llu, \"loops\": [", what.size,
-                verdict_name(what.verdict), static_cast<unsigned long long>(around.packets_at_once[index]));
-    const char* separator = "\n";
-    for (const auto& series : group) {
-      out << separator << "      {\"name\": \"" << contestants[series.contestant].name
-          << "\", \"packets\": " << total(series, &sample::packets)
-          << ", \"arrived\": " << total(series, &sample::arrived)
-          << ",\n       \"cpu_ns_per_packet\": " << json_numbers(series, cpu_nanoseconds)
-          << ",\n       \"packets_per_second\": " << json_numbers(series, packets_per_second)
-          << ",\n       \"allocations\": " << allocations(series, "null");
-      if (is_complete(group)) {
-        out << json_ratio("cpu_ratio_to_libnetfilter_queue", series, group[peer])
-            << json_ratio("cpu_ratio_to_bare", series, group[floor]);
-      }
-      out << '}';
-      separator = ",\n";
-    }
-    out << "\n    ]}";
+      << ", \"load_after\": " << quoted(around.load_after) << ",\n  \"scenarios\": [";
+  const char* separator = "\n";
+  for (const auto& outcome : outcomes) {
+    const auto& what = outcome.of->what();
+    out << separator << "    {\"table\": " << quoted(what.table) << ", \"name\": " << quoted(what.name)
+        << ", \"note\": " << quoted(outcome.of->note()) << ", \"loops\": [";
+    print_json_loops(out, outcome);
+    out << "\n     ], \"goals\": [";
+    print_json_goals(out, outcome);
+    out << "\n     ]}";
+    separator = ",\n";
   }
   out << "\n  ]\n}\n";
 }

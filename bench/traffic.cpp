@@ -25,13 +25,13 @@ sockaddr_in loopback(std::uint16_t port) {
   return address;
 }
 
-int open_udp() {
-  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) throw failure(with_errno("cannot open a UDP socket"));
-  return fd;
-}
-
 }  // namespace
+
+file_descriptor open_udp() {
+  file_descriptor opened(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (opened.get() < 0) throw failure(with_errno("cannot open a UDP socket"));
+  return opened;
+}
 
 file_descriptor::~file_descriptor() {
   if (number_ >= 0) close(number_);
@@ -45,7 +45,7 @@ sender::sender(std::uint16_t port) : port_(port) {
 }
 
 void sender::add_socket() {
-  file_descriptor socket(open_udp());
+  file_descriptor socket = open_udp();
   const auto address = loopback(port_);
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     throw failure(with_errno("cannot connect a UDP socket over loopback"));
@@ -65,6 +65,38 @@ void sender::send(std::uint64_t packets, std::size_t size) {
     } else {
       throw failure(with_errno("cannot send a UDP packet over loopback"));
     }
+  }
+}
+
+void sender::prepare(std::uint64_t packets, std::size_t size) {
+  // What a packet is charged with is less than its bytes and this.
+  constexpr std::size_t charge = 1024;
+  if (sockets_.empty()) add_socket();
+  int buffer = 0;
+  socklen_t length = sizeof buffer;
+  if (getsockopt(sockets_[0].get(), SOL_SOCKET, SO_SNDBUF, &buffer, &length) != 0)
+    throw failure(with_errno("SO_SNDBUF"));
+  while (sockets_.size() * static_cast<std::size_t>(buffer) < packets * (size + charge)) add_socket();
+}
+
+void sender::flood(std::uint64_t packets, std::size_t size) {
+  const std::vector<char> payload(size);
+  for (std::size_t used = 0; packets > 0; used = (used + 1) % sockets_.size()) {
+    if (::send(sockets_[used].get(), payload.data(), payload.size(), MSG_DONTWAIT) >= 0) {
+      --packets;
+    } else if (errno != EAGAIN) {
+      throw failure(with_errno("cannot send a UDP packet over loopback"));
+    }
+  }
+}
+
+void sender::end_with_empty(const std::atomic<bool>& done) {
+  if (sockets_.empty()) add_socket();
+  while (!done) {
+    if (::send(sockets_[0].get(), nullptr, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN) {
+      throw failure(with_errno("cannot send an empty UDP packet over loopback"));
+    }
+    usleep(1000);
   }
 }
 

@@ -2,6 +2,7 @@
 // Both ends of the UDP traffic: what fills the queue, and where accepted packets arrive.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,9 @@ class file_descriptor {
   int number_;
 };
 
+// A UDP socket. Throws failure.
+file_descriptor open_udp();
+
 // Sends without ever waiting: what is queued counts against the sender's buffer, so many sockets share the load.
 class sender {
  public:
@@ -26,6 +30,12 @@ class sender {
 
   // That many packets with that many bytes of UDP payload each.
   void send(std::uint64_t packets, std::size_t size);
+
+  // So many sockets that this many packets can be on their way at a time, for flood.
+  void prepare(std::uint64_t packets, std::size_t size);
+  void flood(std::uint64_t packets, std::size_t size);
+  // Sends an empty datagram, and more of them from time to time, until `done`.
+  void end_with_empty(const std::atomic<bool>& done);
 
  private:
   void add_socket();

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// A steady flood: one CPU sends as fast as it can while the loop reads on another. Here readers sleep and wake up.
+#include <atomic>
+#include <limits>
+
+#include "drain.hpp"
+#include "machine.hpp"
+
+namespace bench {
+namespace {
+
+constexpr unsigned size = 64;
+constexpr unsigned max_length = 1024;  // the kernel's own default
+
+class flood final : public scenario {
+ public:
+  flood(description what, const ground& on, std::vector<const contestant*> contestants)
+      : scenario(std::move(what)), on_(on), contestants_(std::move(contestants)) {}
+
+  sample run(std::size_t index) override {
+    const filler filler(on_.sink, on_.sender);
+    const auto loop = contestants_[index]->open({.max_length = max_length});
+    filler.fill(loop->fd(), 1, size);
+    loop->drain(1, verdicts::drop, message_buffer());
+
+    const auto arrived = filler.arrived();
+    const std::uint64_t packets = on_.packets * 5;
+    std::atomic<bool> begin = false, done = false;
+    companion sending({on_.other_cpu}, [&] {
+      on_.sender.prepare(2 * max_length, size);
+      while (!begin) continue;
+      on_.sender.flood(packets, size);
+      on_.sender.end_with_empty(done);
+    });
+    const watchdog watchdog;
+    begin = true;
+    const stopwatch watch;
+    const drained drained = loop->drain(std::numeric_limits<std::uint64_t>::max(), verdicts::accept, message_buffer());
+    const expense spent = watch.stop();
+    done = true;
+    sending.join();
+
+    sample result{.packets = drained.packets, .lost = packets - drained.packets};
+    result.arrived = filler.arrived() - arrived;
+    result.figures = {spent.cpu_seconds / static_cast<double>(drained.packets) * 1e9,
+                      static_cast<double>(drained.packets) / spent.wall_seconds,
+                      100 * static_cast<double>(result.lost) / static_cast<double>(packets)};
+    return result;
+  }
+
+ private:
+  ground on_;
+  std::vector<const contestant*> contestants_;
+};
+
+}  // namespace
+
+void add_flood(scenarios& to, const ground& on) {
+  if (on.other_cpu < 0) return;
+  std::vector<const contestant*> loops{&ipq_queue, &libnetfilter_queue, &bare_batch, &bare_batch_waiting};
+  description what{.table = "libipq++", .name = "flood from another CPU, accept, 64 bytes"};
+  for (const auto* loop : loops) what.contestants.emplace_back(loop->name);
+  what.figures = {{"CPU per packet, ns", "cpu_ns_per_packet"},
+                  {"packets per second", "packets_per_second"},
+                  {"packets lost, %", "lost_percent", 2}};
+  what.goals = {{0, 0, 1, goal::kind::at_most, 0.75}, {2, 0, 1, goal::kind::no_more_than, 0}};
+  to.push_back(std::make_unique<flood>(std::move(what), on, std::move(loops)));
+}
+
+}  // namespace bench

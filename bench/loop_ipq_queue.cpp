@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// The loop of the C++ library's guide: a batch, and a verdict for each packet of it.
+#include <ipq/queue.hpp>
+
+#include "failure.hpp"
+#include "loop.hpp"
+#include "measurement.hpp"
+
+namespace bench {
+namespace {
+
+template <class T>
+T must(ipq::result<T>&& outcome) {
+  if (!outcome) throw failure(outcome.error().message());
+  if constexpr (!std::is_void_v<T>) return *std::move(outcome);
+}
+
+ipq::queue_options with(const loop_options& options) {
+  ipq::queue_options result{.number = options.queue, .max_length = options.max_length, .gso = options.gso};
+  if (options.copy_range < 0xffff) result.copy_range = options.copy_range;
+  result.receive_buffer = 2 * static_cast<std::size_t>(receive_buffer_for(options.max_length));
+  return result;
+}
+
+class ipq_queue_loop final : public loop {
+ public:
+  explicit ipq_queue_loop(const ipq::queue_options& options) : queue_(must(ipq::queue::open(options))) {}
+
+  int fd() const override { return queue_.fd(); }
+
+  drained drain(std::uint64_t packets, verdicts given, std::span<unsigned char>) override {
+    drained result;
+    for (bool last = false; result.packets < packets && !last;) {
+      const auto batch = must(queue_.receive());
+      if (!batch.events().empty()) throw failure("libipq++: an event instead of a packet");
+      for (const ipq::packet& packet : batch) {
+        const bool accept = given == verdicts::accept || (given == verdicts::alternating && result.packets % 2 == 0);
+        must(queue_.set_verdict(packet, accept ? ipq::verdict::accept() : ipq::verdict::drop()));
+        last = last || packet.payload.size() == header_bytes;
+        if (last) continue;
+        result.bytes += packet.payload.size();
+        ++result.packets;
+      }
+    }
+    return result;
+  }
+
+ private:
+  ipq::queue queue_;
+};
+
+}  // namespace
+
+const contestant ipq_queue{"libipq++", [](const loop_options& options) -> std::unique_ptr<loop> {
+                             return std::make_unique<ipq_queue_loop>(with(options));
+                           }};
+
+}  // namespace bench

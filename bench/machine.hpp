@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// The CPUs, and threads on them.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace bench {
+
+// Those that this process may use, lowest first.
+std::vector<int> allowed_cpus();
+
+// Keeps the calling thread there, and the threads that it starts from now on.
+void run_on(const std::vector<int>& cpus);
+
+std::string kernel_release();
+std::string processor();
+std::string load();
+
+// A thread beside the reader's. What it throws comes out of join().
+class companion {
+ public:
+  companion(std::vector<int> cpus, std::function<void()> work);
+  companion(const companion&) = delete;
+  companion& operator=(const companion&) = delete;
+  ~companion();
+  void join();
+
+ private:
+  std::exception_ptr thrown_;
+  std::thread thread_;
+};
+
+}  // namespace bench
