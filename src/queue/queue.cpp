@@ -45,8 +45,8 @@ class queue::core {
         unread_(std::move(bound.unread)),
         late_(options.verdict_delay),
         sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered, options.verdict_delay)) {
-    packets_.reserve(batch_size);
-    answers_.reserve(batch_size);
+    packets_.resize(batch_size);
+    answers_.resize(batch_size);
     events_.reserve(batch_size);
   }
   core(const core&) = delete;
@@ -75,6 +75,8 @@ class queue::core {
   [[nodiscard]] batch hand_over();
   void take_unread();
   void see_id(std::uint32_t id) noexcept;
+  [[nodiscard]] std::span<const packet> packets() const noexcept { return {packets_.data(), count_}; }
+  [[nodiscard]] std::span<answer> answers() noexcept { return {answers_.data(), count_}; }
   void take(std::span<const std::byte> datagram, bool truncated);
   void take_refused(const wire::error_reply& reply);
   [[nodiscard]] result<answer*> find(const packet& which, const char* operation) noexcept;
@@ -95,8 +97,9 @@ class queue::core {
   std::size_t unlooked_ = 0;               ///< packets since they were looked for
   std::chrono::nanoseconds looked_at_{};
   std::atomic<bool> stopped_ = false;
-  std::vector<packet> packets_;
+  std::vector<packet> packets_;  ///< the batch, and behind it what earlier ones have left
   std::vector<answer> answers_;  ///< of packets_, each at the same index
+  std::size_t count_ = 0;        ///< packets in the batch
   std::size_t undecided_ = 0;    ///< of them
   std::vector<event> events_;
   std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
@@ -120,7 +123,7 @@ queue::core::~core() {
 
 result<void> queue::core::finish_batch() {
   if (undecided_ != 0) {
-    for (answer& each : answers_) {
+    for (answer& each : answers()) {
       if (each.how != answer::state::undecided) continue;
       each.how = answer::state::decided;
       each.given = options_.unanswered;
@@ -132,7 +135,7 @@ result<void> queue::core::finish_batch() {
 }
 
 result<void> queue::core::flush() {
-  const auto sent = sender_->flush(answers_);
+  const auto sent = sender_->flush(answers());
   if (sent) late_.reset();
   return sent;
 }
@@ -171,8 +174,7 @@ result<void> queue::core::go_idle() {
 result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it) {
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
-  packets_.clear();
-  answers_.clear();
+  count_ = 0;
   events_.clear();
   polled_ = !wait_for_it;
   for (;;) {
@@ -182,14 +184,14 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
     }
     if (!unread_.empty()) [[unlikely]] {
       take_unread();
-      if (!packets_.empty()) return hand_over();
+      if (count_ != 0) return hand_over();
     }
     const auto received = arena_.receive(socket_);
     if (received) {
       for (std::size_t i = 0; i < *received; ++i) take(arena_[i], arena_.truncated(i));
-      unlooked_ += packets_.size();
+      unlooked_ += count_;
       look_for_loss(most_unlooked_busy);
-      if (packets_.empty() && events_.empty()) continue;
+      if (count_ == 0 && events_.empty()) continue;
       return hand_over();
     }
     if (received.error().is(ENOBUFS)) {
@@ -206,14 +208,14 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
 }
 
 batch queue::core::hand_over() {
-  if (idle_ && !packets_.empty()) static_cast<void>(sender_->set_reader_waits(idle_ = false));
-  undecided_ = packets_.size();
-  received_.fetch_add(packets_.size(), std::memory_order_relaxed);
-  return batch(packets_, events_);
+  if (idle_ && count_ != 0) static_cast<void>(sender_->set_reader_waits(idle_ = false));
+  undecided_ = count_;
+  received_.fetch_add(count_, std::memory_order_relaxed);
+  return batch(packets(), events_);
 }
 
 void queue::core::take_unread() {
-  for (; next_unread_ != unread_.size() && packets_.size() < batch_size; ++next_unread_) {
+  for (; next_unread_ != unread_.size() && count_ < batch_size; ++next_unread_) {
     const auto& datagram = unread_[next_unread_];
     // Errors are about verdicts of whoever had the queue.
     if (datagram.size() >= wire::nlmsg_header_size &&
@@ -222,7 +224,7 @@ void queue::core::take_unread() {
     }
   }
   // Views of the last batch from here end with the receive() after it.
-  if (packets_.empty()) unread_ = {}, next_unread_ = 0;
+  if (count_ == 0) unread_ = {}, next_unread_ = 0;
 }
 
 void queue::core::see_id(std::uint32_t id) noexcept {
@@ -252,14 +254,15 @@ void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
     return;
   }
   if (message->type == wire::message_packet) {
-    const auto parsed = wire::parse_packet(*message);
-    if (!parsed) {
+    packet& parsed = packets_[count_];
+    if (!wire::parse_packet(*message, parsed)) {
       ++malformed_;
       return;
     }
-    packets_.push_back(*parsed);
-    answers_.push_back({.id = parsed->id});
-    see_id(parsed->id);
+    answer& its = answers_[count_++];
+    its.how = answer::state::undecided;
+    its.id = parsed.id;
+    see_id(parsed.id);
     return;
   }
   if (const auto reply = wire::parse_error(*message)) take_refused(*reply);
@@ -281,12 +284,12 @@ void queue::core::take_refused(const wire::error_reply& reply) {
 result<answer*> queue::core::find(const packet& which, const char* operation) noexcept {
   const std::less<const packet*> before;
   answer* found = nullptr;
-  if (!packets_.empty() && !before(&which, packets_.data()) && before(&which, packets_.data() + packets_.size())) {
+  if (!before(&which, packets_.data()) && before(&which, packets_.data() + count_)) {
     found = &answers_[static_cast<std::size_t>(&which - packets_.data())];
   } else {
     // A copy of the packet.
-    const auto same = std::ranges::find(answers_, which.id, &answer::id);
-    if (same != answers_.end()) found = &*same;
+    const auto same = std::ranges::find(answers(), which.id, &answer::id);
+    if (same != answers().end()) found = &*same;
   }
   if (found == nullptr) return failed(operation, EINVAL);
   if (found->how != answer::state::undecided) return failed(operation, EALREADY);

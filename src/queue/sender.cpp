@@ -73,7 +73,7 @@ void sender::answer_all_before(std::uint32_t id) noexcept {
   all_before_ = id;
 }
 
-result<void> sender::flush(std::vector<answer>& batch) {
+result<void> sender::flush(std::span<answer> batch) {
   const std::lock_guard locked(mutex_);
   if (all_before_) {
     if (!out_.has_room_for(unanswered_)) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -36,7 +37,7 @@ class sender final : public held_packet::keeper {
 
   /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
   /// order of arrival. Errors: those of sending; all of it stays for the next call.
-  result<void> flush(std::vector<answer>& batch);
+  result<void> flush(std::span<answer> batch);
 
   /// Sends one verdict at once; what was collected has to be flushed before. Nothing is kept after an error.
   result<void> send_now(std::uint32_t id, const verdict& given);

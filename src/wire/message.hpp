@@ -36,16 +36,23 @@ struct attribute {
   bytes value;
 };
 
-/// Takes the first attribute off `attributes`, under the same terms as next_message.
-[[nodiscard]] inline std::optional<attribute> next_attribute(bytes& attributes) noexcept {
-  if (attributes.size() < attribute_header_size) return std::nullopt;
-  const std::size_t length = load<std::uint16_t>(attributes.data());
-  if (length < attribute_header_size || length > attributes.size()) return std::nullopt;
+/// Takes the first attribute off `attributes`, under the same terms as next_message: false where that one is nullopt.
+[[nodiscard]] inline bool next_attribute(bytes& attributes, attribute& into) noexcept {
+  const std::byte* const at = attributes.data();
+  const std::size_t left = attributes.size();
+  if (left < attribute_header_size) return false;
+  const std::size_t length = load<std::uint16_t>(at);
+  if (length < attribute_header_size || length > left) return false;
   constexpr std::uint16_t type_mask = 0x3fff;  // NLA_TYPE_MASK
-  const attribute taken{static_cast<std::uint16_t>(load<std::uint16_t>(attributes.data() + 2) & type_mask),
-                        attributes.subspan(attribute_header_size, length - attribute_header_size)};
-  attributes = attributes.subspan(std::min(attributes.size(), align(length)));
-  return taken;
+  into.type = static_cast<std::uint16_t>(load<std::uint16_t>(at + 2) & type_mask);
+  into.value = {at + attribute_header_size, length - attribute_header_size};
+  const std::size_t step = align(length);
+  attributes = step < left ? bytes(at + step, left - step) : bytes(at + left, 0u);
+  return true;
+}
+[[nodiscard]] inline std::optional<attribute> next_attribute(bytes& attributes) noexcept {
+  attribute taken;
+  return next_attribute(attributes, taken) ? std::optional(taken) : std::nullopt;
 }
 
 /// NLMSG_ERROR: the answer to one request.
