@@ -50,8 +50,10 @@ struct contestant {
 
 // The C library, whole packets of queue 0 only.
 extern const contestant libipq;
-// The C++ library's queue.
+// The C++ library's queue, as it is and with queue_options::when_idle.
 extern const contestant ipq_queue;
+extern const contestant ipq_queue_latency;
+extern const contestant ipq_queue_throughput;
 extern const contestant libnetfilter_queue;
 // One recv and one send per packet: the floor for libipq.
 extern const contestant bare;

@@ -49,10 +49,18 @@ class ipq_queue_loop final : public loop {
   ipq::queue queue_;
 };
 
+template <ipq::queue_options::waiting when_idle>
+std::unique_ptr<loop> open(const loop_options& options) {
+  auto wanted = with(options);
+  wanted.when_idle = when_idle;
+  return std::make_unique<ipq_queue_loop>(wanted);
+}
+
 }  // namespace
 
-const contestant ipq_queue{"libipq++", [](const loop_options& options) -> std::unique_ptr<loop> {
-                             return std::make_unique<ipq_queue_loop>(with(options));
-                           }};
+using waiting = ipq::queue_options::waiting;
+const contestant ipq_queue{"libipq++", open<waiting::adaptive>};
+const contestant ipq_queue_latency{"libipq++, latency", open<waiting::latency>};
+const contestant ipq_queue_throughput{"libipq++, throughput", open<waiting::throughput>};
 
 }  // namespace bench

@@ -13,6 +13,7 @@
 #include <array>
 
 #include "failure.hpp"
+#include "measurement.hpp"
 
 namespace bench {
 namespace {
@@ -79,9 +80,14 @@ void sender::prepare(std::uint64_t packets, std::size_t size) {
   while (sockets_.size() * static_cast<std::size_t>(buffer) < packets * (size + charge)) add_socket();
 }
 
-void sender::flood(std::uint64_t packets, std::size_t size) {
+void sender::flood(std::uint64_t packets, std::size_t size, double seconds_apart) {
   const std::vector<char> payload(size);
+  double due = now(CLOCK_MONOTONIC);
   for (std::size_t used = 0; packets > 0; used = (used + 1) % sockets_.size()) {
+    if (seconds_apart != 0) {
+      while (now(CLOCK_MONOTONIC) < due) continue;
+      due += seconds_apart;
+    }
     if (::send(sockets_[used].get(), payload.data(), payload.size(), MSG_DONTWAIT) >= 0) {
       --packets;
     } else if (errno != EAGAIN) {

@@ -33,7 +33,7 @@ class sender {
 
   // So many sockets that this many packets can be on their way at a time, for flood.
   void prepare(std::uint64_t packets, std::size_t size);
-  void flood(std::uint64_t packets, std::size_t size);
+  void flood(std::uint64_t packets, std::size_t size, double seconds_apart = 0);
   // Sends an empty datagram, and more of them from time to time, until `done`.
   void end_with_empty(const std::atomic<bool>& done);
 

@@ -43,6 +43,16 @@ struct queue_options {
   /// statistics::receive_buffer for what came of it.
   std::size_t receive_buffer = 0;
 
+  /// What receive() does when few packets are there, or none. None of these matters to try_receive().
+  enum class waiting : std::uint8_t {
+    adaptive,   ///< reads at once; in a flood of more than 200 000 packets a second, and as long as that does not slow
+                ///< it down, as throughput
+    latency,    ///< looks for packets for 50 us before it sleeps, which saves the time of waking up and costs CPU time
+    throughput  ///< lets packets gather for 50 us before it reads: they get their verdicts later by that and by what
+                ///< timers are late (another 50 us for ordinary threads), for less CPU time
+  };
+  waiting when_idle = waiting::adaptive;
+
   /// For packets that the program passes over: not answered and not held when the next batch is asked for.
   verdict unanswered = verdict::drop();
 

@@ -26,6 +26,14 @@ result<std::size_t> arena::receive(const socket& from) {
   return static_cast<std::size_t>(received);
 }
 
+result<std::size_t> arena::receive_one(const socket& from) {
+  const auto received = from.receive({slot(0), size_}, waiting::until_something_comes);
+  if (!received) return std::unexpected(received.error());
+  messages_[0].msg_len = static_cast<unsigned>(received->length);
+  messages_[0].msg_hdr.msg_flags = received->truncated ? MSG_TRUNC : 0;
+  return 1;
+}
+
 bool arena::contains(std::span<const std::byte> bytes) const noexcept {
   const std::less_equal<const std::byte*> not_after;
   return not_after(memory_.get(), bytes.data()) &&

@@ -24,6 +24,9 @@ class arena {
   /// Errors: EAGAIN if there is none; those of recvmmsg(2).
   [[nodiscard]] result<std::size_t> receive(const socket& from);
 
+  /// Waits for one datagram, which is then the only one here. Returns 1. Errors: those of socket::receive.
+  [[nodiscard]] result<std::size_t> receive_one(const socket& from);
+
   /// Bytes of a datagram that was received last.
   [[nodiscard]] std::span<std::byte> operator[](std::size_t index) const noexcept {
     return {slot(index), messages_[index].msg_len};

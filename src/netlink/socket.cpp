@@ -6,6 +6,7 @@
 #include <linux/sock_diag.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -166,6 +167,20 @@ result<datagram> socket::peek(std::span<std::byte> buffer) const {
   const ssize_t length = ::recv(fd(), buffer.data(), buffer.size(), MSG_TRUNC | MSG_PEEK | MSG_DONTWAIT);
   if (length < 0) return failed("peek", errno);
   return cut_to(buffer.size(), length);
+}
+
+result<void> socket::let_signals_end_waits() const noexcept {
+  // With any timeout the kernel does not restart the call (sock_intr_errno).
+  const timeval day{24 * 60 * 60, 0};
+  if (::setsockopt(fd(), SOL_SOCKET, SO_RCVTIMEO, &day, sizeof day) != 0) return failed("set timeout", errno);
+  return {};
+}
+
+void socket::wake() const noexcept {
+  const errno_keeper keep;
+  nlmsghdr nothing{sizeof nothing, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, 0, 0};
+  // Without CAP_NET_ADMIN the answer is EPERM, which wakes as well.
+  static_cast<void>(!::send(fd(), &nothing, sizeof nothing, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 [[gnu::no_sanitize_address]] result<void> socket::wait_readable(std::chrono::steady_clock::time_point deadline) const {

@@ -59,6 +59,14 @@ class socket : public descriptor {
   /// waits: EAGAIN if nothing is there, or first something that the kernel did not send.
   [[nodiscard]] result<datagram> peek(std::span<std::byte> buffer) const;
 
+  /// From now on any signal handler ends a receive that waits, as EINTR: also one with SA_RESTART. Once in a while it
+  /// ends with EAGAIN.
+  result<void> let_signals_end_waits() const noexcept;
+
+  /// Makes the kernel send something, an acknowledgement of nothing, unless so much is there that nobody waits: a
+  /// receive or a poll that waits ends. Async-signal-safe.
+  void wake() const noexcept;
+
   /// Waits until receive has something, at most until `deadline`. EINTR after any signal handler, ETIMEDOUT.
   [[nodiscard]] result<void> wait_readable(std::chrono::steady_clock::time_point deadline) const;
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <limits>
 #include <new>
@@ -13,10 +14,10 @@
 
 #include "netlink/arena.hpp"
 #include "netlink/socket.hpp"
-#include "netlink/wake.hpp"
 #include "queue/binding.hpp"
 #include "queue/delay.hpp"
 #include "queue/outgoing.hpp"
+#include "queue/pacer.hpp"
 #include "queue/sender.hpp"
 #include "wire/bytes.hpp"
 #include "wire/message.hpp"
@@ -31,16 +32,22 @@ namespace {
 
 constexpr std::size_t batch_size = 64;
 
+/// Packets of usual size that may wait unread.
+std::size_t unread_capacity(const netlink::socket& connection, const queue_options& options) noexcept {
+  constexpr std::size_t usual_charge = 2304;  // of a full Ethernet frame
+  return std::min<std::size_t>(options.max_length, connection.receive_buffer() / usual_charge);
+}
+
 }  // namespace
 
 class queue::core {
  public:
-  core(queues::binding&& bound, netlink::wake&& wake, const queue_options& options)
+  core(queues::binding&& bound, const queue_options& options)
       : options_(options),
         socket_(std::move(bound.socket)),
         counters_(std::move(bound.counters)),
-        wake_(std::move(wake)),
         arena_(batch_size, queues::largest_message(options)),
+        pacer_(options.when_idle, unread_capacity(socket_, options)),
         had_owner_(bound.had_owner),
         unread_(std::move(bound.unread)),
         late_(options.verdict_delay),
@@ -59,8 +66,7 @@ class queue::core {
   result<void> flush();
   [[nodiscard]] result<int> release();
   void stop() noexcept {
-    stopped_.store(true, std::memory_order_relaxed);
-    wake_.signal();
+    if (!stopped_.exchange(true, std::memory_order_relaxed)) socket_.wake();
   }
   [[nodiscard]] const netlink::socket& connection() const noexcept { return socket_; }
   [[nodiscard]] std::uint16_t number() const noexcept { return options_.number; }
@@ -69,6 +75,8 @@ class queue::core {
  private:
   result<void> finish_batch();
   result<void> go_idle();
+  result<void> pause(clock::time_point deadline);
+  [[nodiscard]] result<std::size_t> wait_for_packets(clock::time_point deadline);
   result<void> end_batch();
   static constexpr std::size_t most_unlooked_busy = std::numeric_limits<std::size_t>::max(), most_unlooked_idle = 16;
   void look_for_loss(std::size_t most_unlooked);
@@ -84,8 +92,8 @@ class queue::core {
   const queue_options options_;
   netlink::socket socket_;
   std::optional<netlink::counters_file> counters_;
-  netlink::wake wake_;
   netlink::arena arena_;
+  queues::pacer pacer_;
   bool had_owner_;         ///< and the first packet, which tells what it has left, has not come yet
   netlink::stash unread_;  ///< datagrams from before adopt(), and the next of them
   std::size_t next_unread_ = 0;
@@ -171,12 +179,38 @@ result<void> queue::core::go_idle() {
   return sender_->set_reader_waits(true);
 }
 
+result<void> queue::core::pause(clock::time_point deadline) {
+  if (deadline != clock::time_point::max() && deadline - clock::now() < queues::pacer::pause) return {};
+  if (const auto sent = go_idle(); !sent) return sent;
+  const timespec time{0, std::chrono::nanoseconds(queues::pacer::pause).count()};
+  if (const int error = ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr); error != 0) return failed("wait", error);
+  return {};
+}
+
+/// EAGAIN: to be tried again.
+result<std::size_t> queue::core::wait_for_packets(clock::time_point deadline) {
+  if (pacer_.looks_first()) {
+    const auto end = std::min(deadline, clock::now() + queues::pacer::look);
+    do {
+      const auto received = arena_.receive(socket_);
+      if (received || !received.error().is(EAGAIN)) return received;
+    } while (clock::now() < end && !stopped_.load(std::memory_order_relaxed));
+  }
+  // Who comes after a silence comes alone, and this is the shortest way from the kernel.
+  if (deadline == clock::time_point::max()) return arena_.receive_one(socket_);
+  if (const auto waited = socket_.wait_readable(deadline); !waited) return std::unexpected(waited.error());
+  return arena_.receive(socket_);
+}
+
 result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it) {
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
-  count_ = 0;
+  const std::size_t before = std::exchange(count_, 0);
   events_.clear();
   polled_ = !wait_for_it;
+  if (wait_for_it && unread_.empty() && pacer_.pauses(before)) {
+    if (const auto paused = pause(deadline); !paused) return std::unexpected(paused.error());
+  }
   for (;;) {
     if (stopped_.load(std::memory_order_relaxed)) {
       static_cast<void>(go_idle());
@@ -186,7 +220,14 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
       take_unread();
       if (count_ != 0) return hand_over();
     }
-    const auto received = arena_.receive(socket_);
+    auto received = arena_.receive(socket_);
+    if (!received && received.error().is(EAGAIN)) {
+      look_for_loss(most_unlooked_idle);
+      if (!events_.empty()) return hand_over();
+      if (const auto sent = go_idle(); !sent) return std::unexpected(sent.error());
+      if (!wait_for_it) return failed("receive", ETIMEDOUT);
+      received = wait_for_packets(deadline);
+    }
     if (received) {
       for (std::size_t i = 0; i < *received; ++i) take(arena_[i], arena_.truncated(i));
       unlooked_ += count_;
@@ -199,11 +240,6 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
       return hand_over();
     }
     if (!received.error().is(EAGAIN)) return std::unexpected(received.error());
-    look_for_loss(most_unlooked_idle);
-    if (!events_.empty()) return hand_over();
-    if (const auto sent = go_idle(); !sent) return std::unexpected(sent.error());
-    if (!wait_for_it) return failed("receive", ETIMEDOUT);
-    if (const auto waited = wake_.wait(socket_, deadline); !waited) return std::unexpected(waited.error());
   }
 }
 
@@ -367,9 +403,8 @@ error about(error what, const queue_options& options) noexcept {
 
 result<queue> queues::maker::make(binding&& of, const queue_options& options) {
   try {
-    auto wake = netlink::wake::create();
-    if (!wake) return std::unexpected(about(wake.error(), options));
-    return queue(std::make_unique<queue::core>(std::move(of), *std::move(wake), options));
+    if (const auto set = of.socket.let_signals_end_waits(); !set) return std::unexpected(about(set.error(), options));
+    return queue(std::make_unique<queue::core>(std::move(of), options));
   } catch (const std::bad_alloc&) {
     return std::unexpected(about(failed("", ENOMEM).error(), options));
   }

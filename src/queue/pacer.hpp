@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// When a reader lets packets gather before it reads, so that they share its system calls and nobody has to wake it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+#include "ipq/queue.hpp"
+
+namespace ipq::queues {
+
+/// Knows nothing but time and numbers of packets.
+class pacer {
+ public:
+  using clock = std::chrono::steady_clock;
+
+  /// The pause. Timers of ordinary threads may be late by as much again (prctl(2), PR_SET_TIMERSLACK).
+  static constexpr std::chrono::microseconds pause{50};
+  /// How long a reader that wants to be quick looks for packets before it sleeps.
+  static constexpr std::chrono::microseconds look{50};
+  /// So many in a batch say that there are more: no pause is needed.
+  static constexpr std::size_t full = 32;
+
+  /// `capacity`: packets that may wait without any being lost.
+  pacer(queue_options::waiting how, std::size_t capacity, clock::time_point (*now)() = clock::now) noexcept
+      : how_(how), capacity_(capacity), now_(now) {}
+
+  [[nodiscard]] bool looks_first() const noexcept { return how_ == queue_options::waiting::latency; }
+
+  /// To be asked before every read, with the number of packets of the one before: whether to pause first.
+  [[nodiscard]] bool pauses(std::size_t received) noexcept;
+
+ private:
+  [[nodiscard]] bool pauses_always(std::size_t received) noexcept;
+  [[nodiscard]] bool pauses_in_a_flood(std::size_t received) noexcept;
+  [[nodiscard]] std::chrono::nanoseconds next_window() noexcept;
+  void give_up() noexcept;
+
+  queue_options::waiting how_;
+  std::size_t capacity_;
+  clock::time_point (*now_)();
+
+  bool paused_ = false;        ///< before the last read
+  std::size_t skipped_ = 0;    ///< pauses, or windows, that are still to be left out
+  std::size_t skip_next_ = 1;  ///< how many the next time
+
+  // For a flood: packets that came since the window's begin, and how far apart they were before the first pause.
+  bool flooded_ = false;
+  std::size_t seen_ = 0;
+  clock::time_point begin_{};
+  std::chrono::nanoseconds apart_{};
+  std::size_t good_windows_ = 0;
+};
+
+}  // namespace ipq::queues
