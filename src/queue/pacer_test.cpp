@@ -48,7 +48,7 @@ TEST_F(pacing, throughput_pauses_unless_a_batch_was_full) {
 
 TEST_F(pacing, throughput_leaves_out_pauses_that_bring_nothing) {
   EXPECT_LT(read(throughput, 10'000, 1, 1ms), 200u);
-  EXPECT_EQ(read(throughput, 200, 10, 1us), 200u - 64u) << "64 are left out at most, and then each one is made";
+  EXPECT_GE(read(throughput, 200, 10, 1us), 200u - 64u) << "64 are left out at most, and then each one is made";
 }
 
 TEST_F(pacing, no_pause_where_packets_would_be_lost_in_it) {
