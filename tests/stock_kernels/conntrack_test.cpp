@@ -2,6 +2,7 @@
 // The connection of a packet: what queue_options::conntrack tells about it, and the mark that a verdict gives it.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <memory>
 #include <vector>
@@ -190,6 +191,38 @@ TEST_F(connection, mark_is_there_when_the_packet_is_repeated) {
   take(q, verdict::repeat().with_connmark(6));
   EXPECT_EQ(flow4().arrived(), "around");
   EXPECT_TRUE(nothing_to_read(q));
+}
+
+TEST_F(connection, of_a_held_packet_gets_its_mark) {
+  ipq::queue q = must_open({.conntrack = true});
+  flow4().send("first");
+  const ipq::batch got = must(q.receive(ipq::queue::clock::now() + patience));
+  ASSERT_EQ(got.size(), 1u);
+  must(must(q.hold(got[0])).set_verdict(verdict::accept().with_connmark(8)));
+  must(q.flush());
+  EXPECT_EQ(flow4().arrived(), "first");
+  flow4().send("second");
+  EXPECT_EQ(mark_of(take(q)), 8u);
+}
+
+// All that can be asked for, beside as much payload as there is room for.
+TEST_F(connection, of_the_largest_packet_with_everything_else) {
+  nft("table inet ipq { chain output { oif lo udp dport 5001 queue num 3; }; }\n");
+  ipq::queue q =
+      must_open({.gso = true, .conntrack = true, .uid_gid = true, .security_context = true, .timestamps = true});
+  const udp_socket from{near_ns(), "127.0.0.1"}, to{near_ns(), "127.0.0.1", 5001};
+  const std::string text(65507, 'x');  // 65535 bytes with its headers
+  from.send("127.0.0.1", 5001, text);
+  const ipq::owned_packet queued = take(q);
+  EXPECT_EQ(queued->conntrack_info, new_connection);
+  EXPECT_EQ(
+      number_in<uint16_t>(attribute(attribute(queued->conntrack, cta_tuple_orig), cta_tuple_proto), cta_proto_dst_port),
+      5001);
+  EXPECT_EQ(queued->uid, getuid());
+  EXPECT_EQ(queued->payload.size(), 65531u);
+  EXPECT_EQ(queued->original_length, 65535u);
+  EXPECT_TRUE(queued->truncated);
+  EXPECT_EQ(to.receive(), text);
 }
 
 // Translated addresses are the connection's: the tuple has the one that the sender wrote, the packet the new one.
