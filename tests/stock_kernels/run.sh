@@ -4,6 +4,7 @@
 # Usage: run.sh BUILD-TREE SERIES FOLDER [FILTER]    SERIES: 6.1; FOLDER gets results.xml; FILTER as --gtest_filter
 set -euo pipefail
 here=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
+source_tree=$(realpath "$here/../..")
 build_tree=$(realpath "$1") series=$2 folder=$3 filter=${4:-*}
 
 fail() {
@@ -14,7 +15,7 @@ fail() {
 # The newest plain image; there are also ones for clouds, for real time, and without a signature.
 package=$(apt-cache pkgnames "linux-image-$series." | grep -E '^linux-image-[0-9.]+([-+][0-9a-z]+)?-amd64$' |
   sort -V | tail -n 1 || true)
-[ -n "$package" ] || fail "apt knows no linux-image-$series.*-amd64"
+[ -n "$package" ] || fail "apt offers no linux-image-$series.*-amd64, which is a package of Debian"
 kernel=$(dirname "$folder")/$package
 if ! [ -e "$kernel/vmlinuz" ]; then
   echo "  fetching $package"
@@ -24,16 +25,16 @@ fi
 mkdir -p "$folder"
 tests=$build_tree/tests
 declare -A binaries=([kernel]=$tests/kernel/kernel_tests [netlink]=$tests/netlink_kernel_tests
-  [cpp]=$tests/cpp_kernel_tests [stock]=$tests/stock_kernels/stock_kernel_tests)
+  [cpp]=$tests/cpp_kernel_tests [tool]=$tests/tool/firewall_kernel_tests [stock]=$tests/stock_kernels/stock_kernel_tests)
 "$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}"
 cat "$kernel/modules.cpio" >>"$folder/initramfs.cpio"
 
 {
   if [ "$filter" = '*' ]; then
-    printf 'kernel.user_namespace\t-\t%s\n' "sh $here/../kernel/user_namespace.sh ${binaries[kernel]} \
+    printf 'kernel.user_namespace\t-\t%s\n' "sh $source_tree/tests/kernel/user_namespace.sh ${binaries[kernel]} \
 $build_tree/libipq.so.0 libipq.so.0"
   fi
-  for prefix in stock netlink cpp kernel; do
+  for prefix in stock netlink cpp tool kernel; do
     "$here/list_tests.sh" "$prefix" "${binaries[$prefix]}" "$filter"
   done
 } | "$here/boot.sh" "$kernel/vmlinuz" "$folder/initramfs.cpio" "$folder" 600
