@@ -87,10 +87,10 @@ class packet_editor {
   /// Puts other bytes in place of the transport's payload, of any size that fits. Not for fragments, and not for GSO
   /// packets, whose segment size the kernel keeps. The bytes may be part of this packet. Note that the kernel takes at
   /// most 65531 bytes in a verdict.
-  [[nodiscard]] result<void> replace_payload(std::span<const std::byte> bytes);
+  [[nodiscard]] result<void> replace_payload(std::span<const std::byte> fresh);
   /// Overwrites as many bytes of the transport's payload, `offset` bytes behind its beginning. Also for first fragments
   /// and GSO packets. The bytes may be part of this packet.
-  [[nodiscard]] result<void> overwrite_payload(std::size_t offset, std::span<const std::byte> bytes) noexcept;
+  [[nodiscard]] result<void> overwrite_payload(std::size_t offset, std::span<const std::byte> fresh) noexcept;
 
   /// The packet as it is now, except for checksums, which finish() puts in place. Valid until the next edit.
   [[nodiscard]] const layers& decoded() const noexcept { return layers_; }

@@ -24,7 +24,7 @@ class ipv4_view {
   /// left out. A total length of 0 stands for all bytes: the kernel writes it into segments above 64 KiB.
   [[nodiscard]] static std::optional<ipv4_view> parse(std::span<const std::byte> bytes) noexcept {
     if (bytes.size() < 20) return std::nullopt;
-    const auto first = std::to_integer<unsigned>(bytes[0]);
+    const auto first = std::to_integer<std::size_t>(bytes[0]);
     const std::size_t header = (first & 15) * 4;
     if (first >> 4 != 4 || header < 20 || bytes.size() < header) return std::nullopt;
     const std::size_t total = read_be16(bytes, 2);
@@ -43,7 +43,9 @@ class ipv4_view {
   [[nodiscard]] bool dont_fragment() const noexcept { return (byte(6) & 0x40) != 0; }
   [[nodiscard]] bool more_fragments() const noexcept { return (byte(6) & 0x20) != 0; }
   /// In bytes, a multiple of 8.
-  [[nodiscard]] std::size_t fragment_offset() const noexcept { return (read_be16(bytes_, 6) & 0x1fffu) * 8; }
+  [[nodiscard]] std::size_t fragment_offset() const noexcept {
+    return (std::size_t{read_be16(bytes_, 6)} & 0x1fff) * 8;
+  }
   [[nodiscard]] std::uint8_t time_to_live() const noexcept { return byte(8); }
   [[nodiscard]] ip_protocol protocol() const noexcept { return static_cast<ip_protocol>(byte(9)); }
   [[nodiscard]] std::uint16_t header_checksum() const noexcept { return read_be16(bytes_, 10); }

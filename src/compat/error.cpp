@@ -75,7 +75,7 @@ void last_error::set(int number, std::string_view text) noexcept {
 }
 
 const char* last_error::text() const noexcept {
-  thread_local text_buffer copy;
+  static thread_local text_buffer copy;
   if (in_use_.test_and_set(std::memory_order_acquire)) {
     // Being written at this moment, perhaps by the very thread that a signal interrupted.
     copy_text(error_text(number()), copy);

@@ -54,7 +54,7 @@ class handle : public ipq_handle {
   int set_debug(int on);
   /// Whether a setting may still change, which it may before the first mode; sets the error if not.
   bool may_change_settings(const char* operation) noexcept;
-  int refuse_setting(const char* operation, int error, std::string_view text) noexcept;
+  int refuse_setting(const char* operation, int error, std::string_view why) noexcept;
 
   ipq_status status() const;
   ipq_stats stats() const;

@@ -35,7 +35,7 @@ result<std::size_t> arena::receive_one(const socket& from) {
 }
 
 bool arena::contains(std::span<const std::byte> bytes) const noexcept {
-  const std::less_equal<const std::byte*> not_after;
+  const std::less_equal<> not_after;
   return not_after(memory_.get(), bytes.data()) &&
          not_after(bytes.data() + bytes.size(), memory_.get() + messages_.size() * size_);
 }

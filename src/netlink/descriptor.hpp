@@ -17,7 +17,7 @@ class descriptor {
   explicit descriptor(int fd) noexcept : fd_(fd) {}
   descriptor(descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   descriptor& operator=(descriptor&& other) noexcept {
-    descriptor closed_at_the_end(std::move(*this));
+    const descriptor closed_at_the_end(std::move(*this));
     fd_ = std::exchange(other.fd_, -1);
     return *this;
   }

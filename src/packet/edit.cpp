@@ -118,10 +118,10 @@ result<void> packet_editor::examine(bool checksum_not_ready) noexcept {
     if (!layers_.has_transport || !lengths_agree_) return failed(operation, EBADMSG);
     whole_ = true;
   } else if (checksum_at_ != 0 && layers_.transport == ip_protocol::udp && read_be16(bytes(), checksum_at_) == 0) {
-    if (layers_.version == 4) {
-      no_checksum_ = true;
-    } else if (is_fragment || source_hidden_ || destination_hidden_ || !layers_.has_transport || !lengths_agree_) {
-      checksum_missing_ = true;  // it would have to be computed whole, and can't be
+    const bool computable =
+        !is_fragment && !source_hidden_ && !destination_hidden_ && layers_.has_transport && lengths_agree_;
+    if (layers_.version == 6 && !computable) {
+      checksum_missing_ = true;
       checksum_at_ = 0;
     } else {
       no_checksum_ = true;
@@ -338,7 +338,7 @@ result<void> packet_editor::replace_payload(std::span<const std::byte> fresh) {
   transport_.any = true;
 
   // Bytes of this very packet move with the buffer.
-  const std::less<const std::byte*> before_it;
+  const std::less<> before_it;
   const bool own = !fresh.empty() && !before_it(fresh.data(), buffer_->data()) &&
                    before_it(fresh.data(), buffer_->data() + buffer_->size());
   const std::size_t own_at = own ? static_cast<std::size_t>(fresh.data() - buffer_->data()) : 0;
@@ -401,8 +401,7 @@ std::span<const std::byte> packet_editor::finish() noexcept {
       if (checksum == 0 && !has_pseudo_header()) {
         write_be16(bytes(), checksum_at_, 0);
         const auto message = bytes().subspan(layers_.transport_offset);
-        if (std::all_of(message.begin(), message.end(), [](std::byte b) { return b == std::byte{0}; }))
-          checksum = 0xffff;
+        if (std::ranges::all_of(message, [](std::byte b) { return b == std::byte{0}; })) checksum = 0xffff;
       }
     }
     if (udp && checksum == 0) checksum = 0xffff;

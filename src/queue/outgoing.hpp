@@ -35,7 +35,7 @@ class outgoing {
   /// More verdicts in a datagram save nothing, and the kernel handles them without a pause.
   static constexpr std::size_t max_verdicts = 64;
   /// Replacement bytes in a datagram: what every send buffer holds.
-  static constexpr std::size_t max_replacement = 128 * 1024;
+  static constexpr std::size_t max_replacement = std::size_t{128} * 1024;
 
   explicit outgoing(std::uint16_t queue) noexcept : queue_(queue) {}
 

@@ -318,7 +318,7 @@ void queue::core::take_refused(const wire::error_reply& reply) {
 }
 
 result<answer*> queue::core::find(const packet& which, const char* operation) noexcept {
-  const std::less<const packet*> before;
+  const std::less<> before;
   answer* found = nullptr;
   if (!before(&which, packets_.data()) && before(&which, packets_.data() + count_)) {
     found = &answers_[static_cast<std::size_t>(&which - packets_.data())];

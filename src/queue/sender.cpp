@@ -88,7 +88,7 @@ result<void> sender::flush(std::span<answer> batch) {
   // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet).
   bool all_decided = held_ == 0;
   for (std::size_t i = 0; i < batch.size();) {
-    answer& first = batch[i];
+    const answer& first = batch[i];
     if (first.how != answer::state::decided) {
       all_decided = all_decided && first.how == answer::state::sent;
       ++i;

@@ -68,6 +68,9 @@ cat "$here/consumer.cpp" >>program.cpp
   failed "c++ program.cpp \$(pkg-config --cflags --libs libipq++)"
 ./program || failed "the program with libipq++"
 ! needed program | grep -q libipq || failed "the program with libipq++ needs a shared libipq"
+"$cxx" -std=c++23 -fno-exceptions -fno-rtti -Wall -Wextra -Wconversion -Werror -o without_exceptions program.cpp \
+  "${cpp_flags[@]}" || failed "c++ -fno-exceptions program.cpp"
+./without_exceptions || failed "the program with libipq++, without exceptions"
 
 warnings=(-Wall -Wextra -Wconversion -Werror)
 read -ra flags < <(pkg-config --cflags --libs libipq)
