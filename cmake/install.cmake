@@ -3,9 +3,11 @@
 # CMake package. The manual pages are installed by docs.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libipq)
 
-install(TARGETS ipq_shared ipq_static ipq_cpp EXPORT libipq
+# Two exports, as a package manager may install the C library alone.
+install(TARGETS ipq_shared ipq_static EXPORT libipq
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS ipq_cpp EXPORT libipq++ ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/libipq/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY include/ipq/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ipq FILES_MATCHING PATTERN "*.hpp")
 
@@ -31,3 +33,4 @@ write_basic_package_version_file(libipq-config-version.cmake COMPATIBILITY SameM
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/libipq-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/libipq-config-version.cmake
         DESTINATION ${package_dir})
 install(EXPORT libipq NAMESPACE ipq:: FILE libipq-targets.cmake DESTINATION ${package_dir})
+install(EXPORT libipq++ NAMESPACE ipq:: FILE libipq++-targets.cmake DESTINATION ${package_dir})

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs the tests in a build that counts lines, and says how many of each room were run. wire, packet and compat have to
+# reach 95 %. The lines that were not are listed in uncovered.txt.
+# usage: coverage.sh SOURCE BUILD
+set -euo pipefail
+export LC_ALL=C
+source=$(realpath "$1") build=$(realpath "$2")
+least=95
+
+# What runs no line of the libraries, or runs them where a build that counts can't be used.
+not_needed='^(abi|arrows|bench|compile_fail|demo|install|man|package|upgrade|valgrind)'
+find "$build" -name '*.gcda' -delete
+cd "$build"
+status=0
+ctest -j2 --timeout 300 --no-tests=error -E "$not_needed" >coverage_test.log 2>&1 || status=$?
+tail -n 3 coverage_test.log | grep 'tests passed' || { tail -n 40 coverage_test.log >&2 && exit 1; }
+[ "$status" = 0 ] || { tail -n 40 coverage_test.log >&2 && exit 1; }
+
+lcov --quiet --capture --directory . --gcov-tool "${GCOV:-gcov}" --base-directory "$source" --no-external \
+  --directory "$source" --ignore-errors source,graph --output-file coverage.info >lcov.log 2>&1 ||
+  { cat lcov.log >&2 && exit 1; }
+
+awk -v source="$source/" -v least="$least" -v uncovered=uncovered.txt '
+  /^SF:/ {
+    file = substr($0, 4)
+    if (index(file, source) == 1) file = substr(file, length(source) + 1)
+    counted = (file ~ /^src\// || file ~ /^include\/ipq\//) && file !~ /_test\.cpp$|\/scripted_/
+    split(file, part, "/")
+    room = part[1] == "src" ? part[2] : "include/ipq"
+    next
+  }
+  counted && /^DA:/ {
+    split(substr($0, 4), line, ",")
+    all[room]++
+    if (line[2] > 0) run[room]++
+    else print file ":" line[1] >uncovered
+  }
+  END {
+    printf "%-12s %6s %6s %8s\n", "room", "lines", "run", "covered"
+    count = split("wire packet compat netlink queue include/ipq", rooms, " ")
+    for (i = 1; i <= count; i++) {
+      room = rooms[i]
+      if (!all[room]) {
+        print "no lines of " room " were found"
+        failed = 1
+        continue
+      }
+      share = 100 * run[room] / all[room]
+      low = i <= 3 && share < least
+      printf "%-12s %6d %6d %7.1f %%%s\n", room, all[room], run[room], share, low ? "  less than " least " %" : ""
+      if (low) failed = 1
+      summary = summary (i == 1 ? "" : ", ") sprintf("%s %.1f %%", room, share)
+    }
+    print summary
+    exit failed
+  }' coverage.info

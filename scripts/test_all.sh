@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs every part of the tests, the long ones too, and prints one table: what each part says of itself in its last line.
+# The whole output of each stands in build/test_all.
+# usage: test_all.sh SOURCE
+set -euo pipefail
+export LC_ALL=C
+source=$1
+folder=$source/build/test_all
+mkdir -p "$folder"
+rm -f "$folder"/*.log
+
+# Name, and the arguments of ./dev.
+parts=(
+  "test: test"
+  "clang: test clang -- -LE kernel"
+  "lint: lint"
+  "fuzz: fuzz --for 60s"
+  "coverage: coverage"
+  "package: package --test"
+)
+
+# A part that can't be tried here says so with 77; with CI=true that is a failure, as a skipped test is.
+result_of() {
+  case $1 in
+    0) echo passed ;;
+    77) if [ "${CI-}" = true ]; then echo failed; else echo skipped; fi ;;
+    *) echo failed ;;
+  esac
+}
+
+table=$folder/table.txt
+printf '%-10s %-8s %8s  %s\n' part result seconds 'what it says' >"$table"
+failed=0
+for part in "${parts[@]}"; do
+  name=${part%%:*} status=0 start=$SECONDS log=$folder/${part%%:*}.log
+  read -ra arguments <<<"${part#*: }"
+  printf 'dev: running %s\n' "$name"
+  "$source/dev" "${arguments[@]}" >"$log" 2>&1 || status=$?
+  result=$(result_of "$status")
+  if [ "$result" = failed ]; then
+    failed=1
+    tail -n 40 "$log"
+  fi
+  printf '%-10s %-8s %8d  %s\n' "$name" "$result" $((SECONDS - start)) "$(tail -n 1 "$log")" >>"$table"
+done
+echo
+cat "$table"
+exit "$failed"
