@@ -30,13 +30,16 @@ awk -v source="$source/" -v least="$least" -v uncovered=uncovered.txt '
     room = part[1] == "src" ? part[2] : "include/ipq"
     next
   }
+  # A header has its lines once for each unit that includes it.
   counted && /^DA:/ {
     split(substr($0, 4), line, ",")
-    all[room]++
-    if (line[2] > 0) run[room]++
-    else print file ":" line[1] >uncovered
+    place = file ":" line[1]
+    if (!(place in hits)) all[room]++
+    if (line[2] > 0 && !hits[place]) run[room]++
+    hits[place] += line[2]
   }
   END {
+    for (place in hits) if (!hits[place]) print place | ("sort -t: -k1,1 -k2,2n >" uncovered)
     printf "%-12s %6s %6s %8s\n", "room", "lines", "run", "covered"
     count = split("wire packet compat netlink queue include/ipq", rooms, " ")
     for (i = 1; i <= count; i++) {

@@ -132,15 +132,11 @@ result<void> packet_editor::examine(bool checksum_not_ready) noexcept {
 
 // ---- changes
 
+// `at` is even: of IPv4's fields only the one of the TOS is not, which is written together with its neighbour.
 void packet_editor::change_header(std::size_t at, std::span<const std::byte> fresh) noexcept {
   const auto place = bytes().subspan(at, fresh.size());
   if (layers_.version == 4) {
-    auto before = sum_bytes(place), after = sum_bytes(fresh);
-    if (at % 2 != 0) {
-      before = at_odd_offset(before);
-      after = at_odd_offset(after);
-    }
-    note(header_.sum, before, after);
+    note(header_.sum, sum_bytes(place), sum_bytes(fresh));
     header_.any = true;
   }
   std::memmove(place.data(), fresh.data(), fresh.size());

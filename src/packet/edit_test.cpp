@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <random>
@@ -350,6 +351,57 @@ TEST(packet_editor, fragments) {
   packet partial = queued(first);
   partial.checksum_not_ready = true;
   EXPECT_TRUE(packet_editor::edit(partial, buffer).error().is(EOPNOTSUPP));
+}
+
+TEST(packet_editor, source_route_hides_the_destination_as_long_as_stops_are_left) {
+  for (const unsigned pointer : {4u, 8u}) {
+    bytes made = make_packet(4, ip_protocol::udp, bytes(4, std::byte{1}));
+    const std::array<unsigned, 8> route{131, 7, pointer, 192, 0, 2, 9, 0};
+    for (std::size_t i = 0; i < route.size(); ++i)
+      made.insert(made.begin() + 20 + static_cast<std::ptrdiff_t>(i), static_cast<std::byte>(route[i]));
+    made[0] = std::byte{0x47};
+    put16(made, 2, static_cast<unsigned>(made.size()));
+    bytes buffer;
+    auto editor = packet_editor::edit(queued(made), buffer);
+    ASSERT_TRUE(editor);
+    EXPECT_TRUE(editor->set_source(ipv4_address{}));
+    const auto changed = editor->set_destination(ipv4_address{});
+    EXPECT_EQ(changed.has_value(), pointer == 8);
+    EXPECT_EQ(!changed && changed.error().is(EOPNOTSUPP), pointer == 4);
+    packet partial = queued(made);
+    partial.checksum_not_ready = true;
+    EXPECT_EQ(packet_editor::edit(partial, buffer).has_value(), pointer == 8);
+  }
+}
+
+TEST(packet_editor, home_address_hides_the_source) {
+  bytes made = make_packet(6, ip_protocol::udp, bytes(4, std::byte{1}));
+  bytes options(24);
+  options[0] = static_cast<std::byte>(ip_protocol::udp);
+  options[1] = std::byte{2};
+  options[5] = std::byte{0xc9};  // behind three bytes of padding
+  options[6] = std::byte{16};
+  made.insert(made.begin() + 40, options.begin(), options.end());
+  made[6] = static_cast<std::byte>(ip_protocol::destination_options);
+  put16(made, 4, static_cast<unsigned>(made.size() - 40));
+  bytes buffer;
+  auto editor = packet_editor::edit(queued(made), buffer);
+  ASSERT_TRUE(editor);
+  EXPECT_TRUE(editor->set_source(ipv6_address{}).error().is(EOPNOTSUPP));
+  EXPECT_TRUE(editor->set_destination(ipv6_address{}));
+}
+
+TEST(packet_editor, icmp_message_that_becomes_all_zeros_has_a_checksum_of_ones) {
+  bytes made = make_packet(4, ip_protocol::icmp, bytes(2, std::byte{0x11}));
+  made[20] = std::byte{0};  // an echo reply
+  put16(made, 22, 0);
+  put16(made, 22, ~plain_sum(std::span(made).subspan(20)) & 0xffff);
+  bytes buffer;
+  auto editor = packet_editor::edit(queued(made), buffer);
+  ASSERT_TRUE(editor && editor->replace_payload(bytes(2)));
+  const auto edited = editor->finish();
+  EXPECT_EQ(get16(edited, 22), 0xffff);
+  expect_right(edited);
 }
 
 TEST(packet_editor, refuses_what_can_not_be_written_back) {
