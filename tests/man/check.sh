@@ -42,7 +42,7 @@ overview() { awk -v wanted="$1" '/^\.S[hs] / { on = ($0 == wanted) } on' "$pages
 check_lint() {
   need_mandoc
   local page said status
-  for page in "$pages"/*.[37]; do
+  for page in "$pages"/*.[1-8]; do
     [[ ! -L $page ]] || continue
     status=0
     said=$(mandoc -T lint -W style "$page" 2>"$work/complaints") || status=$?
@@ -79,7 +79,7 @@ check_structures() {
   local page header block found=0
   header=$(sed '/^#/d' "$include/libipq/libipq.h" "$include/linux/netfilter_ipv4/ip_queue.h" |
     tr -s '[:space:]' ' ' | awk '{ gsub(/ ?\/\*([^*]|\*+[^*\/])*\*+\//, ""); print }')
-  for page in "$pages"/*.[37]; do
+  for page in "$pages"/*.[1-8]; do
     [[ ! -L $page ]] || continue
     while IFS= read -r block; do
       found=$((found + 1))
@@ -110,7 +110,7 @@ check_environment() {
 
 check_references() {
   local page name section
-  for page in "$pages"/*.[37]; do
+  for page in "$pages"/*.[1-8]; do
     [[ -f $page ]] || fault "$(basename "$page"): links to nothing"
     while read -r name section; do
       [[ -f $pages/$name.$section ]] || fault "$(basename "$page"): refers to $name($section), which is not there"

@@ -15,6 +15,9 @@ namespace ipq::tool::rules {
 namespace {
 
 constexpr unsigned deepest = 50;
+// libpcap's time grows with the cube of these: 400 ports in one filter take it minutes.
+constexpr std::ptrdiff_t most_joins = 100;
+constexpr std::size_t longest_filter = 8192;
 
 bool is_and(const token& what) noexcept {
   return what.text == "and" || what.text == "&&";
@@ -222,10 +225,17 @@ class filter_parser {
   }
 
   [[nodiscard]] node compile_run(std::size_t begin, std::size_t end) const {
-    refuse_host_names(std::span(tokens_).subspan(begin, end - begin));
+    const auto run = std::span(tokens_).subspan(begin, end - begin);
+    refuse_host_names(run);
     const std::size_t column = tokens_[begin].column;
     const token& last = tokens_[end - 1];
     const auto text = line_.substr(column - 1, last.column + last.text.size() - column);
+    const auto joins = std::ranges::count_if(run, is_join);
+    if (joins > most_joins || text.size() > longest_filter) {
+      throw fault{column, fmt::format("the filter has {} bytes and {} times 'and' or 'or'; expected at most {} and {}: "
+                                      "use several lines, or '@FILE' for many addresses",
+                                      text.size(), joins, longest_filter, most_joins)};
+    }
     auto code = program::compile(std::string(text));
     if (!code) throw fault{column, std::move(code.error())};
     return node{.what = node::kind::program, .code = std::move(*code)};

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// How address sets and the filter language go together, against what the words mean.
+#include "filter.hpp"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "temporary_file.hpp"
+#include "test_packets.hpp"
+
+namespace ipq::tool::rules {
+namespace {
+
+// Sources and destinations inside and outside of the sets, and ports inside and outside of the filters.
+struct probe {
+  bool a_source, a_destination, b_source;
+  std::uint16_t port;
+  bool is_tcp;
+  std::vector<std::byte> bytes;
+};
+
+std::vector<probe> make_probes(bool is_ipv6) {
+  std::vector<probe> all;
+  for (const int sets : {0, 1, 2, 3, 4, 5, 6, 7}) {
+    for (const std::uint16_t port : {std::uint16_t{53}, std::uint16_t{443}, std::uint16_t{9}}) {
+      for (const bool is_tcp : {false, true}) {
+        probe made{(sets & 1) != 0, (sets & 2) != 0, (sets & 4) != 0, port, is_tcp, {}};
+        packet_plan plan;
+        std::string source = made.a_source ? (made.b_source ? "1" : "2") : made.b_source ? "3" : "4";
+        std::string destination = made.a_destination ? "2" : "4";
+        source.insert(0, is_ipv6 ? "2001:db8::" : "192.0.2.");
+        destination.insert(0, is_ipv6 ? "2001:db8::" : "192.0.2.");
+        plan.source = source;
+        plan.destination = destination;
+        plan.protocol = is_tcp ? ip_protocol::tcp : ip_protocol::udp;
+        plan.destination_port = port;
+        made.bytes = make_bytes(plan);
+        all.push_back(std::move(made));
+      }
+    }
+  }
+  return all;
+}
+
+class sets : public testing::Test {
+ protected:
+  filter make(std::string text) {
+    for (const auto& [word, file] : {std::pair("@a", &a_), std::pair("@b", &b_)}) {
+      for (std::size_t at = 0; (at = text.find(word, at)) != std::string::npos;) {
+        const std::string name = "@" + file->path().filename().string();
+        text.replace(at, 2, name);
+        at += name.size();
+      }
+    }
+    auto made = filter::compile(source{"filter", text, a_.path().parent_path()});
+    if (!made) throw std::runtime_error(render(made.error()));
+    return *made;
+  }
+
+  template <class Expected>
+  void check(const std::string& text, const Expected& expected) {
+    const filter made = make(text);
+    for (const bool is_ipv6 : {false, true}) {
+      for (const probe& each : make_probes(is_ipv6)) {
+        EXPECT_EQ(made.matches(make_packet(each.bytes)), expected(each))
+            << text << " a_source " << each.a_source << " a_destination " << each.a_destination << " b_source "
+            << each.b_source << " port " << each.port << " tcp " << each.is_tcp;
+      }
+    }
+  }
+
+  temporary_file a_{"192.0.2.1\n192.0.2.2\n2001:db8::1-2001:db8::2\n"};
+  temporary_file b_{"192.0.2.1\n192.0.2.3\n2001:db8::1\n2001:db8::3\n"};
+};
+
+TEST_F(sets, directions) {
+  check("src @a", [](const probe& of) { return of.a_source; });
+  check("dst @a", [](const probe& of) { return of.a_destination; });
+  check("@a", [](const probe& of) { return of.a_source || of.a_destination; });
+  check("host @a", [](const probe& of) { return of.a_source || of.a_destination; });
+  check("net @a", [](const probe& of) { return of.a_source || of.a_destination; });
+  check("src host @a", [](const probe& of) { return of.a_source; });
+  check("dst net @a", [](const probe& of) { return of.a_destination; });
+  check("src or dst @a", [](const probe& of) { return of.a_source || of.a_destination; });
+  check("src and dst @a", [](const probe& of) { return of.a_source && of.a_destination; });
+  check("dst and src host @a", [](const probe& of) { return of.a_source && of.a_destination; });
+}
+
+TEST_F(sets, joined) {
+  check("src @a and tcp", [](const probe& of) { return of.a_source && of.is_tcp; });
+  check("tcp && src @a", [](const probe& of) { return of.a_source && of.is_tcp; });
+  check("src @a or port 53", [](const probe& of) { return of.a_source || of.port == 53; });
+  check("src @a or dst @a or src @b", [](const probe& of) { return of.a_source || of.a_destination || of.b_source; });
+  check("src @a and src @b and tcp and port 53",
+        [](const probe& of) { return of.a_source && of.b_source && of.is_tcp && of.port == 53; });
+  check("tcp and src @a and port 53", [](const probe& of) { return of.is_tcp && of.a_source && of.port == 53; });
+}
+
+TEST_F(sets, negated) {
+  check("not src @a", [](const probe& of) { return !of.a_source; });
+  check("!src @a and not not tcp", [](const probe& of) { return !of.a_source && of.is_tcp; });
+  check("not not src @a", [](const probe& of) { return of.a_source; });
+  check("not (src @a or tcp)", [](const probe& of) { return !(of.a_source || of.is_tcp); });
+  check("not tcp and not @a", [](const probe& of) { return !of.is_tcp && !of.a_source && !of.a_destination; });
+}
+
+TEST_F(sets, in_parentheses) {
+  check("(src @a or src @b) and (port 53 or 443)",
+        [](const probe& of) { return (of.a_source || of.b_source) && (of.port == 53 || of.port == 443); });
+  check("tcp and (dst @a or (src @b and not port 53))",
+        [](const probe& of) { return of.is_tcp && (of.a_destination || (of.b_source && of.port != 53)); });
+  check("((src @a))", [](const probe& of) { return of.a_source; });
+  check("(len - 20) * 2 > 0 and src @a", [](const probe& of) { return of.a_source; });
+}
+
+// Words that depend on those before them are not torn apart.
+TEST_F(sets, runs_stay_whole) {
+  check("port 53 or 443 or src @a", [](const probe& of) { return of.port == 53 || of.port == 443 || of.a_source; });
+  check("src or dst port 53 or src @a", [](const probe& of) { return of.port == 53 || of.a_source; });
+  check("src @a or port 53 or 443", [](const probe& of) { return of.a_source || of.port == 53 || of.port == 443; });
+}
+
+TEST_F(sets, quoted_names_and_comments) {
+  const temporary_file odd("192.0.2.1\n");
+  const auto folder = odd.path().parent_path();
+  const auto name = folder / "ipq rules (odd) #1";
+  std::filesystem::copy_file(odd.path(), name, std::filesystem::copy_options::overwrite_existing);
+  const auto made = filter::compile(source{"filter", "src @\"ipq rules (odd) #1\" # the odd one", folder});
+  std::filesystem::remove(name);
+  ASSERT_TRUE(made) << render(made.error());
+  const auto bytes = make_bytes({});
+  EXPECT_TRUE(made->matches(make_packet(bytes)));
+}
+
+TEST(filter, alone) {
+  const auto made = filter::compile(source{"filter", "[hook=output uid!=0] udp port 53"});
+  ASSERT_TRUE(made) << render(made.error());
+  EXPECT_TRUE(made->tests_owner());
+  const auto bytes = make_bytes({});
+  packet which = make_packet(bytes);
+  EXPECT_TRUE(made->matches(which));
+  which.uid = 0;
+  EXPECT_FALSE(made->matches(which));
+  const auto all = filter::compile(source{"filter", "  "});
+  ASSERT_TRUE(all);
+  EXPECT_TRUE(all->matches(which));
+  EXPECT_FALSE(all->tests_owner());
+}
+
+TEST(filter, faults) {
+  using namespace std::string_literals;
+  const auto fault = [](const std::string& text) { return render(filter::compile(source{"filter", text}).error()); };
+  EXPECT_EQ(fault("udp port"), "filter:1:1: can't parse filter expression: syntax error\n  udp port\n  ^\n");
+  EXPECT_EQ(fault("udp\nor tcp"), "filter:1:4: expected a filter on one line\n  udp?or tcp\n     ^\n");
+  EXPECT_EQ(fault("ud\0p"s), "filter:1:3: a NUL byte: expected text\n  ud?p\n    ^\n");
+  EXPECT_EQ(fault(std::string(70'000, 'x')), "filter:1: the filter is longer than 65536 bytes\n");
+}
+
+// libpcap's len is the length of the packet, not of what was copied of it.
+TEST(filter, length_of_a_truncated_packet) {
+  const auto made = filter::compile(source{"filter", "greater 1000"});
+  const auto bytes = make_bytes({});
+  packet which = make_packet(bytes);
+  EXPECT_FALSE(made->matches(which));
+  which.original_length = 1000;
+  which.truncated = true;
+  EXPECT_TRUE(made->matches(which));
+}
+
+TEST(filter, names_of_ports_and_protocols_are_no_host_names) {
+  for (const char* text : {"port domain", "tcp port http or https", "ip proto \\tcp", "ip proto \\tcp or \\udp",
+                           "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0", "ip6 host 2001:db8::1", "net 10", "net 192.0.2",
+                           "net 10.0.0.0 mask 255.0.0.0", "portrange 1-5", "tcp[0:2] = 0x16", "len - 20 > 5",
+                           "icmp6[icmp6type] = icmp6-echo", "src or dst port 53", "not host ::1"}) {
+    const auto made = filter::compile(source{"filter", text});
+    EXPECT_TRUE(made) << text << "\n" << (made ? "" : render(made.error()));
+  }
+  for (const char* text : {"host localhost", "localhost", "net loopback", "src a or b", "gateway gw", "host 1.2.3.4.5",
+                           "dead.beef", "port 53 or host x", "len-20 > 5", "0xzz", "tcp and foo", "host \\ip"}) {
+    const auto made = filter::compile(source{"filter", text});
+    ASSERT_FALSE(made) << text;
+    EXPECT_NE(made.error()[0].message.find("names of hosts are not looked up"), std::string::npos) << text;
+  }
+}
+
+}  // namespace
+}  // namespace ipq::tool::rules
