@@ -40,7 +40,8 @@ class ruleset {
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] const origin& operator[](std::size_t rule) const noexcept;
 
-  /// The files of `record FILE`, each once, in order of appearance; decision::records are indices into it.
+  /// The files of `record FILE`, each once, in order of appearance, as they were written; nobody has
+  /// opened them. decision::records are indices into it.
   [[nodiscard]] std::span<const std::filesystem::path> record_files() const noexcept;
   /// The names of `count NAME`, each once, in order of appearance.
   [[nodiscard]] std::span<const std::string> count_names() const noexcept;

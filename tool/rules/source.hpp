@@ -15,7 +15,7 @@ namespace ipq::tool::rules {
 struct source {
   std::string name;                   ///< "rules.ipq", "argument 1"
   std::string text;                   ///< any bytes
-  std::filesystem::path folder = {};  ///< what a relative @FILE or record FILE starts from; empty: the current one
+  std::filesystem::path folder = {};  ///< what a relative @FILE starts from; empty: the current one
 };
 
 /// Reads a rule file, whose folder becomes the source's. Only regular files, and at most 64 MiB: the diagnostic says
