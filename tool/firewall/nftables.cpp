@@ -54,7 +54,7 @@ void nftables::free_context::operator()(nft_ctx* context) const noexcept {
 
 outcome<void> nftables::run(const std::string& commands) {
   if (::nft_run_cmd_from_buffer(context_.get(), commands.c_str()) == 0) return {};
-  return fail(failed, ::nft_ctx_get_error_buffer(context_.get()));
+  return fail(failed, cause_of(::nft_ctx_get_error_buffer(context_.get())));
 }
 
 outcome<void> nftables::check(const std::string& commands) {
@@ -113,7 +113,7 @@ outcome<void> check_matches(std::span<const selector> selectors) {
   for (const auto& each : selectors) {
     const auto checked = nftables().check(nft_table({&each, 1}, {}, {}, "ipq_asks", false, "counter"));
     if (!checked) {
-      return fail(wrong_usage, fmt::format("{}: {}", each.text(), cause_of(checked.error().message)));
+      return fail(wrong_usage, fmt::format("{}: {}", each.text(), checked.error().message));
     }
   }
   return {};

@@ -19,7 +19,7 @@ class nftables {
   /// Throws std::bad_alloc.
   nftables();
 
-  /// Carries commands out, all or none. The failure is nft's own message, as it came.
+  /// Carries commands out, all or none. The failure is nft's own message, without what surrounds it.
   [[nodiscard]] outcome<void> run(const std::string& commands);
   /// The same without an effect: whether the kernel would take them.
   [[nodiscard]] outcome<void> check(const std::string& commands);

@@ -49,7 +49,7 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
     // One command and no other: whatever made libnftables open another socket would end the table.
     made->owner.emplace();
     const auto added = made->owner->run(nft_table(selectors, queues, policy, made->name.table_name(), true));
-    if (!added) return std::unexpected(added.error());
+    if (!added) return fail(failed, fmt::format("nft does not take the rules: {}", added.error().message));
     made->description = fmt::format("nft table inet {}, which the kernel removes", made->name.table_name());
     return selection(std::move(made));
   }

@@ -507,6 +507,9 @@ TEST_F(owned_tables, go_with_a_killed_process) {
   EXPECT_NE(run_program({"nft", "list", "table", "inet", "ipq_owned"}).output.find("flags owner"), std::string::npos);
   // Nobody else can take them away.
   EXPECT_NE(run_program({"nft", "delete", "table", "inet", "ipq_owned"}).status, 0);
+  // A firewall that loads its rules anew begins with this.
+  EXPECT_EQ(run_program({"nft", "flush", "ruleset"}).status, 0);
+  EXPECT_TRUE(is_there());
   owner.end_by(SIGKILL);
   wait_until("the table goes", [] { return !is_there(); });
 }
