@@ -145,8 +145,10 @@ void examine_queues(findings& all) {
     if (!name.empty() && !firewall::tag::is_alive(name)) ++stale;
   }
   if (stale > 0) {
-    all.push_back(
-        {level::note, "rules", fmt::format("{} rules are of ipq processes that are gone", stale), "ipq cleanup"});
+    all.push_back({level::note, "rules",
+                   fmt::format("{} left by ipq processes that are gone",
+                               stale == 1 ? "1 rule was" : fmt::format("{} rules were", stale)),
+                   "ipq cleanup"});
   }
 }
 

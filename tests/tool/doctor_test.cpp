@@ -63,7 +63,7 @@ TEST_F(doctor, finds_owners_losses_and_rules_without_a_listener) {
                   "packets are dropped\n"))
       << ended.output;
   EXPECT_TRUE(has(ended.output,
-                  "note   rules       1 rules are of ipq processes that are gone\n"
+                  "note   rules       1 rule was left by ipq processes that are gone\n"
                   "                   remedy: ipq cleanup\n"))
       << ended.output;
   iptables("-F OUTPUT");

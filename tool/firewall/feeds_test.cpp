@@ -70,6 +70,24 @@ TEST(feeds, of_iptables) {
             "0-0 iptables-legacy [filter OUTPUT] -p icmp -j QUEUE\n");
 }
 
+TEST(saved_rule, words_are_without_their_quotes) {
+  using words = std::vector<std::string>;
+  EXPECT_EQ(split_rule("-A OUTPUT -p udp"), (words{"-A", "OUTPUT", "-p", "udp"}));
+  EXPECT_EQ(split_rule("-A O --comment \"two words\" -j X"), (words{"-A", "O", "--comment", "two words", "-j", "X"}));
+  EXPECT_EQ(split_rule("--comment \"a \\\"b\\\" \\\\ c\" \"\""), (words{"--comment", "a \"b\" \\ c", ""}));
+  EXPECT_EQ(split_rule(""), words{});
+  EXPECT_EQ(split_rule("\"without end"), words{"without end"});
+}
+
+TEST(saved_rule, tag_is_a_comment_of_that_form) {
+  const auto tag = [](std::string text) { return tag_of({.text = std::move(text)}); };
+  EXPECT_EQ(tag("-A O -m comment --comment ipq:1:2 -j NFQUEUE"), "ipq:1:2");
+  EXPECT_EQ(tag("-A O -m comment --comment \"ipq:1:2\" -j NFQUEUE"), "ipq:1:2");
+  EXPECT_EQ(tag("-A O -m comment --comment \"ipq:1:2 -j\""), "");
+  EXPECT_EQ(tag("-A O -m comment --comment"), "");
+  EXPECT_EQ(tag("-A O -j NFQUEUE"), "");
+}
+
 TEST(feeds, that_nobody_serves) {
   const auto ranges = [](std::uint16_t first, std::uint16_t last, std::vector<std::uint16_t> served) {
     std::string made;

@@ -20,7 +20,7 @@ enum class iptables_kind { legacy, nft };
 struct saved_rule {
   iptables_kind kind = iptables_kind::legacy;
   bool ipv6 = false;
-  std::string table, text;  ///< "mangle", "-A OUTPUT -p udp -j NFQUEUE --queue-num 0"
+  std::string table = {}, text = {};  ///< "mangle", "-A OUTPUT -p udp -j NFQUEUE --queue-num 0"
 
   [[nodiscard]] std::string program() const;  ///< "ip6tables-legacy"
 };

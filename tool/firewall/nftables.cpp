@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace tool::firewall {
@@ -41,7 +43,15 @@ std::string cause_of(const std::string& message) {
 
 }  // namespace
 
-nftables::nftables() : context_(::nft_ctx_new(NFT_CTX_DEFAULT)) {
+nftables::nftables() {
+  // Without a socket libnftables would end the process.
+  const int socket = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+  if (socket < 0) {
+    refusal_ = std::strerror(errno);
+    return;
+  }
+  ::close(socket);
+  context_.reset(::nft_ctx_new(NFT_CTX_DEFAULT));
   if (!context_) throw std::bad_alloc();
   ::nft_ctx_buffer_error(context_.get());
   ::nft_ctx_buffer_output(context_.get());
@@ -53,11 +63,13 @@ void nftables::free_context::operator()(nft_ctx* context) const noexcept {
 }
 
 outcome<void> nftables::run(const std::string& commands) {
+  if (!context_) return fail(kernel_lacks, fmt::format("no connection to nftables: {}", refusal_));
   if (::nft_run_cmd_from_buffer(context_.get(), commands.c_str()) == 0) return {};
   return fail(failed, cause_of(::nft_ctx_get_error_buffer(context_.get())));
 }
 
 outcome<void> nftables::check(const std::string& commands) {
+  if (!context_) return run(commands);
   ::nft_ctx_set_dry_run(context_.get(), true);
   auto checked = run(commands);
   ::nft_ctx_set_dry_run(context_.get(), false);
@@ -65,7 +77,7 @@ outcome<void> nftables::check(const std::string& commands) {
 }
 
 outcome<std::string> nftables::ask(const std::string& command, unsigned flags) {
-  ::nft_ctx_output_set_flags(context_.get(), flags);
+  if (context_) ::nft_ctx_output_set_flags(context_.get(), flags);
   const auto asked = run(command);
   if (!asked) return std::unexpected(asked.error());
   return std::string(::nft_ctx_get_output_buffer(context_.get()));

@@ -16,7 +16,7 @@ namespace tool::firewall {
 /// A connection to nftables. What owns a table is its netlink socket, which libnftables keeps until the context goes.
 class nftables {
  public:
-  /// Throws std::bad_alloc.
+  /// Throws std::bad_alloc. Where there is no connection to be had, everything else fails with the reason.
   nftables();
 
   /// Carries commands out, all or none. The failure is nft's own message, without what surrounds it.
@@ -35,6 +35,7 @@ class nftables {
     void operator()(nft_ctx* context) const noexcept;
   };
   std::unique_ptr<nft_ctx, free_context> context_;
+  std::string refusal_;  ///< why there is no context
 };
 
 /// What this kernel's nftables can do.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -542,6 +543,18 @@ TEST_F(owned_tables, go_although_a_program_that_was_started_goes_on) {
   owner.end_by(SIGKILL);
   wait_until("the table goes", [] { return !is_there(); });
   EXPECT_EQ(::kill(program, SIGKILL), 0);
+}
+
+// libnftables would end the process.
+TEST_F(owned_tables, without_a_socket_are_refused) {
+  child owner([](const child::line& line) {
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    const auto made = nftables().run(table());
+    line.say(made ? "made" : made.error().message);
+  });
+  EXPECT_EQ(owner.hear(), "no connection to nftables: Too many open files");
+  EXPECT_EQ(owner.wait(), 0);
 }
 
 TEST_F(owned_tables, are_made_whole_or_not_at_all) {
