@@ -5,7 +5,9 @@
 namespace tool {
 
 int cleanup_main(int argc, char** argv);
+int compare_main(int argc, char** argv);
 int doctor_main(int argc, char** argv);
+int replay_main(int argc, char** argv);
 int status_main(int argc, char** argv);
 int top_main(int argc, char** argv);
 

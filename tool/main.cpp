@@ -25,6 +25,8 @@ struct command {
 constexpr std::array commands{
     command{"status", tool::status_main, "show the queues: who serves them, what waits, what was lost"},
     command{"top", tool::top_main, "show the queues live, with rates"},
+    command{"replay", tool::replay_main, "judge the packets of a capture with rules; needs no rights"},
+    command{"compare", tool::compare_main, "show packets whose verdicts differ between two recordings or rule files"},
     command{"doctor", tool::doctor_main, "find what keeps a queue from working here, and the remedy"},
     command{"cleanup", tool::cleanup_main, "remove rules that a killed process left behind"},
 };

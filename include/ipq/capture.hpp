@@ -96,6 +96,10 @@ class capture_reader final : public source {
   result<void> set_verdict(const packet& which, const verdict& answer) override;
   [[nodiscard]] result<held_packet> hold(const packet& which) override;
   result<void> flush() override;
+  /// Writes one more packet to `passed`, with these bytes behind the link header of `which`, of the last batch. If that
+  /// is held, it is written behind it, if it passes. Errors: EINVAL `which` is not of this batch or undecided yet, or
+  /// the bytes are more than 65531; ENODEV it was held and is decided.
+  result<void> duplicate(const packet& which, std::span<const std::byte> bytes);
   void stop() noexcept override;
 
   /// Not that of the file: readable when a packet is there and due, at the end, and after stop().

@@ -71,6 +71,21 @@ void ledger::hold(std::uint32_t id, const std::shared_ptr<const section>& from, 
   }
 }
 
+result<void> ledger::add_copy(std::uint32_t id, bytes copy) {
+  const std::lock_guard lock(mutex_);
+  const auto found = held_.find(id);
+  if (found == held_.end()) return failed("duplicate packet", ENODEV);
+  if (passed_) found->second.copies.emplace_back(copy.begin(), copy.end());
+  return {};
+}
+
+result<void> ledger::write_held(const held& kept, const verdict& given) {
+  const auto written = write_locked(kept.from, kept.frame, given);
+  if ((!written && !given.payload().empty()) || !passed_ || !passes(given)) return written;
+  for (const auto& copy : kept.copies) passed_->write(kept.from, kept.frame, copy);
+  return written;
+}
+
 result<void> ledger::flush() {
   const std::lock_guard lock(mutex_);
   return passed_ ? passed_->flush() : result<void>{};
@@ -99,7 +114,7 @@ result<void> ledger::set_held_verdict(std::uint32_t id, const verdict& given) {
   if (closed_) return failed("set verdict", ENODEV);
   const auto found = held_.find(id);
   if (found == held_.end()) return failed("set verdict", EALREADY);
-  const auto written = write_locked(found->second.from, found->second.frame, given);
+  const auto written = write_held(found->second, given);
   if (!written && !given.payload().empty()) return written;
   tally_.count(given);
   held_.erase(found);
@@ -112,7 +127,7 @@ void ledger::give_up_held(std::uint32_t id) noexcept {
   if (found == held_.end()) return;
   try {
     // What can't be written now is for the next flush to write, or to report.
-    static_cast<void>(write_locked(found->second.from, found->second.frame, unanswered_));
+    static_cast<void>(write_held(found->second, unanswered_));
   } catch (const std::bad_alloc&) {
   }
   tally_.count(unanswered_);

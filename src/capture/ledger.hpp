@@ -33,6 +33,8 @@ class ledger final : public held_packet::keeper {
   void add_to_head(const std::shared_ptr<const section>& to, bytes record);
   void add(const std::shared_ptr<const section>& to, bytes record);
   void hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame);
+  /// To be written behind a held packet, if that passes. Errors: ENODEV it is decided.
+  result<void> add_copy(std::uint32_t id, bytes copy);
   result<void> flush();
   /// Flushes if much is waiting, so that what can't be written does not grow without bounds.
   result<void> make_room();
@@ -47,7 +49,9 @@ class ledger final : public held_packet::keeper {
     std::shared_ptr<const section> from;
     original frame;
     std::vector<std::byte> record;
+    std::vector<std::vector<std::byte>> copies = {};
   };
+  result<void> write_held(const held& kept, const verdict& given);
   result<void> write_locked(const std::shared_ptr<const section>& from, const original& frame, const verdict& given);
 
   mutable std::mutex mutex_;

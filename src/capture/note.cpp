@@ -217,7 +217,7 @@ void write_note(std::string& text, const packet& about, const verdict& given, co
   if (about.gso) text += ", gso";
   if (about.checksum_not_ready) text += ", checksum not ready";
   if (about.checksum_not_verified) text += ", checksum not verified";
-  if (about.hw_addr_length != 0) {
+  if (about.hw_addr_length != 0 && about.l2_header.empty()) {
     text += ", from ";
     for (std::size_t i = 0; i < about.hw_addr_length; ++i) {
       constexpr std::string_view digits = "0123456789abcdef";

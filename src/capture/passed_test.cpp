@@ -145,6 +145,26 @@ TEST_F(passed_test, has_held_packets_when_they_are_decided_in_their_own_section)
   EXPECT_EQ(folder.read("out"), expected.data);
 }
 
+TEST_F(passed_test, has_duplicates_behind_their_packets) {
+  const auto in = capture_bytes().pcap(101).frame(udp4(1)).frame(udp4(2)).frame(udp4(3)).data;
+  const std::string copy = udp4(7, 'c');
+  auto from = capture_reader::open(folder.write("in", in), {.passed = folder / "out"});
+  const auto all = from->receive();
+  EXPECT_TRUE(from->duplicate((*all)[0], bytes_of(copy)).error().is(EINVAL)) << "undecided";
+  auto passing = from->hold((*all)[0]);
+  auto dropped = from->hold((*all)[1]);
+  EXPECT_TRUE(from->duplicate((*all)[0], bytes_of(copy)));
+  EXPECT_TRUE(from->duplicate((*all)[1], bytes_of(copy)));
+  EXPECT_TRUE(from->set_verdict((*all)[2], verdict::drop()));
+  EXPECT_TRUE(from->duplicate((*all)[2], bytes_of(copy)));
+  EXPECT_TRUE(std::move(*dropped).set_verdict(verdict::drop()));
+  EXPECT_TRUE(std::move(*passing).set_verdict(verdict::accept()));
+  EXPECT_TRUE(from->duplicate((*all)[0], bytes_of(copy)).error().is(ENODEV));
+  EXPECT_TRUE(from->duplicate({.id = 9}, bytes_of(copy)).error().is(EINVAL));
+  EXPECT_TRUE(from->flush());
+  EXPECT_EQ(folder.read("out"), capture_bytes().pcap(101).frame(copy).frame(udp4(1)).frame(copy).data);
+}
+
 TEST_F(passed_test, never_overwrites_what_is_read_nor_anything_for_what_is_no_capture) {
   const auto file = capture_bytes().pcap(101).frame(udp4(1)).data;
   const std::string path = folder.write("in", file);

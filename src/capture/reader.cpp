@@ -72,6 +72,7 @@ class capture_reader::core {
   result<void> set_verdict(const packet& which, const verdict& given);
   [[nodiscard]] result<held_packet> hold(const packet& which);
   result<void> flush() { return ledger_->flush(); }
+  result<void> duplicate(const packet& which, bytes copy);
   void stop() noexcept {
     stopped_.store(true, std::memory_order_relaxed);
     ready_.stop();
@@ -424,9 +425,11 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
   into.gso = was.gso;
   into.checksum_not_ready = was.checksum_not_ready;
   into.checksum_not_verified = was.checksum_not_verified;
-  into.hw_addr = was.hw_addr;
-  into.hw_addr_length = was.hw_addr_length;
-  if (!noted->link_header) into.l2_header = {};
+  if (!noted->link_header) {
+    into.hw_addr = was.hw_addr;
+    into.hw_addr_length = was.hw_addr_length;
+    into.l2_header = {};
+  }
   into.indev = names_.index_of(parse_name(noted->names.in));
   into.outdev = names_.index_of(parse_name(noted->names.out));
   into.physindev = names_.index_of(parse_name(noted->names.physin));
@@ -545,6 +548,16 @@ result<held_packet> capture_reader::core::hold(const packet& which) {
   return held_packet(ledger_, packets_[*found].id, packets_[*found].truncated);
 }
 
+result<void> capture_reader::core::duplicate(const packet& which, bytes copy) {
+  const auto found = find(which);
+  if (!found || answers_[*found] == answer::undecided || copy.size() > verdict::max_payload) {
+    return failed("duplicate packet", EINVAL);
+  }
+  if (answers_[*found] == answer::held) return ledger_->add_copy(packets_[*found].id, copy);
+  if (!ledger_->writes()) return {};
+  return ledger_->write(section_, originals_[*found], verdict::accept().with_payload(copy));
+}
+
 statistics capture_reader::core::stats() const {
   const tally held = ledger_->of_held();
   statistics now{.received = received_,
@@ -611,6 +624,9 @@ result<held_packet> capture_reader::hold(const packet& which) {
 }
 result<void> capture_reader::flush() {
   return core_->flush();
+}
+result<void> capture_reader::duplicate(const packet& which, std::span<const std::byte> copy) {
+  return core_->duplicate(which, copy);
 }
 void capture_reader::stop() noexcept {
   core_->stop();

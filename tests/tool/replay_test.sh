@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# ipq replay and ipq compare on real captures, without rights: the counts are those of tshark and tcpdump. Captures are
+# those beside the tests, and others where MORE has some.
+# usage: replay_test.sh IPQ SOURCE [MORE]
+set -euo pipefail
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+ipq=$1 source=$2 more=${3:-}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+failed() {
+  printf 'failed: %s\n' "$*" >&2
+  exit 1
+}
+same() { [ "$2" = "$3" ] || failed "$1: expected $2, but it is $3"; }
+for tool in tshark tcpdump gzip zstd; do
+  command -v "$tool" >/dev/null || {
+    echo "skipped: there is no $tool"
+    [ "${CI:-}" != true ] || exit 1
+    exit 77
+  }
+done
+
+# value JSON-FILE KEY: a number of the summary, by the last name of its path.
+value() { sed -n "s/^ *\"$2\": \([0-9]*\),\{0,1\}$/\1/p" "$1" | head -n 1; }
+verdict() { sed -n "/\"verdicts\"/,\$p" "$1" | sed -n "/\"$2\"/,/}/p" | sed -n 's/.*"packets": \([0-9]*\).*/\1/p' | head -n 1; }
+shark() { tshark -r "$1" "${@:2}" -T fields -e frame.number 2>/dev/null | wc -l; }
+
+captures=("$source"/tests/data/captures/*.pcap*)
+[ -z "$more" ] || [ ! -d "$more" ] || captures+=("$more"/*.pcap*)
+[ ${#captures[@]} -ge 4 ] || failed "the captures are missing"
+for capture in "${captures[@]}"; do
+  name=$(basename "$capture")
+  frames=$(shark "$capture")
+  packets=$(shark "$capture" -Y 'ip or ipv6')
+  if [ "$packets" = 0 ]; then
+    status=0
+    said=$("$ipq" replay "$capture" accept 2>&1) || status=$?
+    [ "$status" = 1 ] && [[ $said == *"link type"*"is not read"* ]] || failed "$name: $said"
+    continue
+  fi
+  "$ipq" replay "$capture" 'drop : udp' --json -w "$folder/recording" --passed "$folder/passed" >"$folder/json"
+  same "$name: frames" "$frames" "$(value "$folder/json" frames)"
+  same "$name: packets" "$packets" "$((frames - $(value "$folder/json" not_ip)))"
+  dropped=$(verdict "$folder/json" drop)
+  accepted=$(verdict "$folder/json" accept)
+  same "$name: verdicts" "$packets" "$((dropped + accepted))"
+  same "$name: passed" "$accepted" "$(shark "$folder/passed")"
+  same "$name: recorded drops" "$dropped" "$(shark "$folder/recording" -Y 'frame.comment matches "^verdict drop, "')"
+  same "$name: recorded" "$packets" "$(tcpdump -nr "$folder/recording" 2>/dev/null | wc -l)"
+  # tcpdump does not see behind VLAN tags of itself, and refuses several link types.
+  if tcpdump -nr "$capture" -w "$folder/udp" 'udp or (vlan and udp)' 2>/dev/null; then
+    same "$name: udp as tcpdump counts it" "$(tcpdump -nr "$folder/udp" 2>/dev/null | wc -l)" "$dropped"
+  fi
+  gzip -c "$capture" >"$folder/gz"
+  zstd -qc "$capture" >"$folder/zst"
+  for packed in gz zst; do
+    "$ipq" replay - 'drop : udp' --json --passed "$folder/again" <"$folder/$packed" >"$folder/json.$packed"
+    cmp "$folder/json" "$folder/json.$packed" || failed "$name: $packed gives other counts"
+    cmp "$folder/passed" "$folder/again" || failed "$name: $packed passes something else"
+  done
+  # A recording that is replayed with the same rules is itself again, and other rules are another verdict.
+  "$ipq" replay "$folder/recording" 'drop : udp' -w "$folder/second" >/dev/null
+  cmp "$folder/recording" "$folder/second" || failed "$name: the recording is not the same again"
+  "$ipq" compare "$folder/recording" "$folder/second" >/dev/null || failed "$name: a recording differs from itself"
+  "$ipq" replay "$folder/recording" accept -w "$folder/second" >/dev/null
+  status=0
+  said=$("$ipq" compare "$folder/recording" "$folder/second" | tail -n 1) || true
+  "$ipq" compare "$folder/recording" "$folder/second" >/dev/null || status=$?
+  same "$name: differences" "$packets packets, $dropped judged differently" "$said"
+  same "$name: exit status of compare" "$([ "$dropped" = 0 ] && echo 0 || echo 1)" "$status"
+done
+
+capture=$source/tests/data/captures/interfaces.pcapng
+echo "changes, marks, impairments"
+rules=('set ttl 9, mark 0x7, continue : icmp' 'loss 30%, duplicate 20%, delay 10ms jitter 5ms, accept : udp or icmp')
+for seed in 1 1 2; do
+  "$ipq" replay "$capture" "${rules[@]}" --seed $seed -w "$folder/r" --passed "$folder/p" --json >"$folder/json"
+  sha256sum <"$folder/r" >>"$folder/sums"
+  sha256sum <"$folder/p" >>"$folder/passed_sums"
+done
+same "different recordings of seeds 1, 1 and 2" 2 "$(sort -u "$folder/sums" | wc -l)"
+same "different outputs of seeds 1, 1 and 2" 2 "$(sort -u "$folder/passed_sums" | wc -l)"
+"$ipq" replay "$folder/r" "${rules[@]}" --seed 2 -w "$folder/again" >/dev/null
+cmp "$folder/r" "$folder/again" || failed "changed packets are not recorded the same again"
+passes=$(($(verdict "$folder/json" accept) + $(value "$folder/json" duplicates)))
+same "packets and duplicates that pass" "$passes" "$(shark "$folder/p")"
+same "pings with another time to live" "$(shark "$folder/p" -Y icmp)" "$(shark "$folder/p" -Y 'icmp and ip.ttl == 9')"
+same "wrong checksums" 0 "$(tshark -o ip.check_checksum:TRUE -r "$folder/p" -Y 'ip.checksum.status == 0' 2>/dev/null | wc -l)"
+
+echo "interfaces, hooks, record, log"
+"$ipq" replay "$capture" 'drop, log "lo:" : [indev=lo]' "record $folder/mine : udp" >"$folder/text"
+same "logged" "$(shark "$capture" -Y 'frame.interface_name == "lo" and ip')" "$(grep -c '^lo: ' "$folder/text")"
+same "recorded by a rule" 3 "$(shark "$folder/mine")"
+"$ipq" replay "$source/tests/data/captures/ethernet.pcap" 'drop : [outdev=wan hook=output]' --hook output --interface wan |
+  grep -q '^ *38 .* drop : ' || failed "hook and interface are not those of the options"
+
+echo "rule files"
+echo 'drop : udp' >"$folder/a.ipq"
+printf 'drop : udp\ndrop : icmp\n' >"$folder/b.ipq"
+status=0
+"$ipq" compare "$folder/a.ipq" "$folder/b.ipq" --on "$capture" --json >"$folder/json" || status=$?
+same "exit status" 1 "$status"
+same "packets that differ" "$(shark "$capture" -Y 'icmp and not udp')" "$(grep -c '"first":"accept","frame":[0-9]*,.*"second":"drop"' "$folder/json")"
+"$ipq" compare "$folder/a.ipq" "$folder/a.ipq" --on "$capture" >/dev/null || failed "a rule file differs from itself"
+
+echo "what goes wrong"
+refuses() {
+  local wanted_status=$1 wanted=$2 status=0 said
+  shift 2
+  said=$("$ipq" "$@" 2>&1 >"$folder/output") || status=$?
+  [ "$status" = "$wanted_status" ] || failed "$*: exit status $status instead of $wanted_status: $said"
+  [[ $said == *"$wanted"* ]] || failed "$*: said '$said', and not '$wanted'"
+}
+head -c 5000 "$capture" >"$folder/cut"
+refuses 1 "cut: read capture, packet " replay "$folder/cut" accept
+grep -q '^[0-9]* frames, ' "$folder/output" || failed "what is before the cut is not told"
+refuses 1 "nowhere: open capture: No such file or directory" replay "$folder/nowhere" accept
+refuses 1 "a.ipq: read capture: Bad message: neither pcap nor pcapng" replay "$folder/a.ipq" accept
+refuses 2 "there are no rules" replay "$capture"
+refuses 2 "rule 1:1:8" replay "$capture" 'drop : nonsense here'
+refuses 2 "--hook" replay "$capture" accept --hook nowhere
+refuses 2 "--pace" replay "$capture" accept --pace -1
+refuses 2 "can't both be standard output" replay "$capture" accept -w - --passed -
+refuses 1 "/dev/full: write output: No space left on device" replay "$capture" accept --passed /dev/full
+refuses 1 "/dev/full: write recording: No space left on device" replay "$capture" accept -w /dev/full
+cp "$capture" "$folder/copy"
+refuses 1 "copy: open output: Invalid argument: it is the file that is read" replay "$folder/copy" accept --passed "$folder/copy"
+refuses 2 "nowhere: open capture" compare "$folder/nowhere" "$capture"
+refuses 2 "nowhere" compare "$folder/a.ipq" "$folder/nowhere" --on "$capture"
+refuses 2 "B" compare "$folder/a.ipq"
+
+"$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | tcpdump -nr - 2>/dev/null | wc -l >"$folder/count"
+same "packets through a pipe" 43 "$(cat "$folder/count")"
+grep -q '^45 frames, 43 packets' "$folder/summary" || failed "the summary does not give way to packets"
+"$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | true
+grep -q 'Broken pipe\|^45 frames' "$folder/summary" || failed "a closed pipe: $(cat "$folder/summary")"
+echo "${#captures[@]} captures replayed"

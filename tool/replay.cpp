@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+// ipq replay: rules at work on a capture, without a kernel and without rights.
+#include <fmt/format.h>
+
+#include <array>
+#include <csignal>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "commands.hpp"
+#include "ipq/recorder.hpp"
+#include "print.hpp"
+#include "progress.hpp"
+#include "replay_options.hpp"
+#include "rule_options.hpp"
+#include "rules/delayed.hpp"
+
+namespace tool {
+namespace {
+
+namespace rules = ipq::tool::rules;
+
+struct sum {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+
+  void add(const ipq::packet& packet) {
+    ++packets;
+    bytes += packet.original_length;
+  }
+};
+
+constexpr std::array<std::string_view, 6> actions{"drop", "accept", "", "queue", "repeat", "stop"};
+
+ipq::capture_reader* running = nullptr;  // for the handler of signals
+extern "C" void stop_running(int) {
+  running->stop();
+}
+
+/// Ctrl-C ends the reading, and what was done is written and told.
+class stopped_by_signals {
+ public:
+  explicit stopped_by_signals(ipq::capture_reader& reader) {
+    running = &reader;
+    for (const int each : {SIGINT, SIGTERM}) std::signal(each, stop_running);
+  }
+  stopped_by_signals(const stopped_by_signals&) = delete;
+  stopped_by_signals& operator=(const stopped_by_signals&) = delete;
+  ~stopped_by_signals() {
+    for (const int each : {SIGINT, SIGTERM}) std::signal(each, SIG_DFL);
+  }
+};
+
+class replay {
+ public:
+  replay(ipq::capture_reader& from, rules::engine judge, bool writes_passed)
+      : from_(from), engine_(std::move(judge)), writes_passed_(writes_passed) {
+    names_ = [&reader = from_](std::uint32_t index) { return reader.interface_name(index); };
+  }
+
+  /// All packets with their verdicts, in `path`.
+  outcome<void> record_to(const std::string& path) { return open(path, all_); }
+  outcome<void> open_record_files() {
+    for (const auto& path : engine_.rules().record_files()) {
+      if (const auto opened = open(path.string(), files_.emplace_back()); !opened) return opened;
+    }
+    return {};
+  }
+
+  ipq::result<void> run(progress& shown);
+  outcome<void> close();
+  [[nodiscard]] std::string to_text() const;
+  [[nodiscard]] nlohmann::json to_json() const;
+
+ private:
+  struct recording {
+    std::string path;
+    std::unique_ptr<ipq::recorder> to;
+  };
+  struct waiting {
+    ipq::held_packet packet;
+    ipq::verdict verdict;
+    std::vector<std::byte> payload;
+  };
+
+  outcome<void> open(const std::string& path, recording& into);
+  ipq::result<void> take(const ipq::packet& packet);
+  ipq::result<void> release(waiting&& one);
+  void record(recording& to, const ipq::packet& packet, const ipq::capture_frame& frame, const ipq::verdict& given);
+
+  ipq::capture_reader& from_;
+  rules::engine engine_;
+  const bool writes_passed_;
+  rules::interface_names names_;
+  recording all_;
+  std::vector<recording> files_;
+  rules::delayed<waiting> delayed_;
+  std::array<sum, actions.size()> verdicts_;
+  std::unordered_map<std::string, sum> protocols_;
+  std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0;
+  fmt::memory_buffer lines_;
+};
+
+outcome<void> replay::open(const std::string& path, recording& into) {
+  auto opened = ipq::recorder::open(path, {.interface_name = names_, .wait_when_full = true});
+  if (!opened) return std::unexpected(about_file(path, opened.error()));
+  into.path = path;
+  into.to = std::make_unique<ipq::recorder>(*std::move(opened));
+  return {};
+}
+
+void replay::record(recording& to, const ipq::packet& packet, const ipq::capture_frame& frame,
+                    const ipq::verdict& given) {
+  ipq::packet as_recorded = packet;
+  ipq::record_times times{.came = frame.time};
+  // A recording that is replayed with the same rules gives itself again.
+  if (frame.recorded) {
+    as_recorded.id = frame.recorded->id;
+    times.took = frame.recorded->took;
+  }
+  to.to->record(as_recorded, given, times);
+}
+
+ipq::result<void> replay::release(waiting&& one) {
+  const auto verdict = one.payload.empty() ? one.verdict : one.verdict.with_payload(std::span(one.payload));
+  return std::move(one.packet).set_verdict(verdict);
+}
+
+ipq::result<void> replay::take(const ipq::packet& packet) {
+  const ipq::capture_frame& frame = *from_.frame_of(packet);
+  while (auto due = delayed_.pop(frame.time)) {
+    if (const auto given = release(std::move(*due)); !given) return given;
+  }
+  const rules::decision& decided = engine_.judge(packet, frame.time);
+  verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);
+  protocols_[protocol_of(packet)].add(packet);
+  truncated_ += packet.truncated ? 1 : 0;
+  changed_ += decided.verdict.payload().empty() ? 0 : 1;
+  duplicates_ += decided.duplicates;
+  delayed_packets_ += decided.delay.count() > 0 ? 1 : 0;
+  if (all_.to) record(all_, packet, frame, decided.verdict);
+  for (const std::size_t each : decided.records) record(files_[each], packet, frame, decided.verdict);
+  for (const std::string_view prefix : decided.logs) {
+    if (!prefix.empty()) fmt::format_to(std::back_inserter(lines_), "{} ", prefix);
+    print_line(lines_, packet, names_, {},
+               wall_clock::time_point(std::chrono::duration_cast<wall_clock::duration>(frame.time)));
+    lines_.push_back('\n');
+  }
+
+  if (!writes_passed_) return from_.set_verdict(packet, decided.verdict);
+  ipq::result<void> given;
+  if (decided.delay.count() > 0) {
+    auto held = from_.hold(packet);
+    if (!held) return std::unexpected(held.error());
+    const auto payload = decided.verdict.payload();
+    waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
+    if (!delayed_.push(std::move(one), frame.time + decided.delay, packet.payload.size())) {
+      given = std::move(one.packet).set_verdict(ipq::verdict::drop());
+    }
+  } else {
+    given = from_.set_verdict(packet, decided.verdict);
+  }
+  for (std::uint32_t i = 0; given && i < decided.duplicates; ++i) given = from_.duplicate(packet, decided.duplicate);
+  return given;
+}
+
+ipq::result<void> replay::run(progress& shown) {
+  for (;;) {
+    const auto received = from_.receive();
+    if (!received) {
+      if (received.error().is(EINTR)) continue;
+      if (!received.error().is(ENODATA)) return std::unexpected(received.error());
+      while (auto due = delayed_.pop(rules::time::max())) {
+        if (const auto given = release(std::move(*due)); !given) return given;
+      }
+      return from_.flush();
+    }
+    for (const ipq::packet& each : *received) {
+      if (const auto taken = take(each); !taken) return taken;
+    }
+    if (lines_.size() != 0) {
+      shown.clear();
+      fmt::print("{}", fmt::to_string(lines_));
+      lines_.clear();
+    }
+    shown.update(from_);
+  }
+}
+
+outcome<void> replay::close() {
+  const auto close_one = [](recording& each) -> outcome<void> {
+    if (!each.to) return {};
+    if (const auto closed = each.to->close(); !closed) return std::unexpected(about_file(each.path, closed.error()));
+    return {};
+  };
+  outcome<void> all = close_one(all_);
+  for (recording& each : files_) {
+    const auto closed = close_one(each);
+    if (all && !closed) all = closed;
+  }
+  return all;
+}
+
+std::string replay::to_text() const {
+  const auto counts = from_.counts();
+  const auto stats = from_.stats();
+  std::string text = fmt::format("{} frames, {} packets", counts.frames, stats.received);
+  const auto also = [&](std::uint64_t count, std::string_view what) {
+    if (count != 0) text += fmt::format(", {} {}", count, what);
+  };
+  also(counts.not_ip, "without IP");
+  also(counts.malformed, "malformed");
+  also(counts.unknown_link, "of an unknown link type");
+  also(truncated_, "truncated");
+  also(changed_, "changed");
+  also(delayed_packets_, "delayed");
+  also(duplicates_, "duplicates");
+
+  text += fmt::format("\n\n{:>12} {:>15}  rule\n", "packets", "bytes");
+  for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
+    const auto& count = engine_.counts()[i];
+    const auto& origin = engine_.rules()[i];
+    text += fmt::format("{:>12} {:>15}  {}:{}: {}", count.packets, count.bytes, origin.file, origin.line, origin.text);
+    also(count.lost, "lost");
+    also(count.not_applied, "could not be changed");
+    text += '\n';
+  }
+  text += fmt::format("{:>12} {:>15}  none matched\n", engine_.unmatched().packets, engine_.unmatched().bytes);
+  for (std::size_t i = 0; i < engine_.rules().count_names().size(); ++i) {
+    const auto& count = engine_.named_counts()[i];
+    text += fmt::format("{:>12} {:>15}  count {}\n", count.packets, count.bytes, engine_.rules().count_names()[i]);
+  }
+
+  text += fmt::format("\n{:>12} {:>15}  verdict\n", "packets", "bytes");
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    if (verdicts_[i].packets != 0) {
+      text += fmt::format("{:>12} {:>15}  {}\n", verdicts_[i].packets, verdicts_[i].bytes, actions[i]);
+    }
+  }
+  text += fmt::format("\n{:>12} {:>15}  protocol\n", "packets", "bytes");
+  for (const auto& [name, count] : std::map(protocols_.begin(), protocols_.end())) {
+    text += fmt::format("{:>12} {:>15}  {}\n", count.packets, count.bytes, name);
+  }
+  return text;
+}
+
+nlohmann::json replay::to_json() const {
+  using nlohmann::json;
+  const auto counts = from_.counts();
+  const auto of = [](const sum& each) { return json{{"packets", each.packets}, {"bytes", each.bytes}}; };
+  json made{{"frames", counts.frames},       {"packets", from_.stats().received},   {"not_ip", counts.not_ip},
+            {"malformed", counts.malformed}, {"unknown_link", counts.unknown_link}, {"truncated", truncated_},
+            {"changed", changed_},           {"delayed", delayed_packets_},         {"duplicates", duplicates_},
+            {"rules", json::array()},        {"verdicts", json::object()},          {"protocols", json::object()},
+            {"counts", json::object()}};
+  for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
+    const auto& count = engine_.counts()[i];
+    const auto& origin = engine_.rules()[i];
+    made["rules"].push_back({{"file", origin.file},
+                             {"line", origin.line},
+                             {"rule", origin.text},
+                             {"packets", count.packets},
+                             {"bytes", count.bytes},
+                             {"lost", count.lost},
+                             {"not_applied", count.not_applied}});
+  }
+  made["unmatched"] = {{"packets", engine_.unmatched().packets}, {"bytes", engine_.unmatched().bytes}};
+  for (std::size_t i = 0; i < engine_.rules().count_names().size(); ++i) {
+    const auto& count = engine_.named_counts()[i];
+    made["counts"][engine_.rules().count_names()[i]] = {{"packets", count.packets}, {"bytes", count.bytes}};
+  }
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    if (!actions[i].empty()) made["verdicts"][std::string(actions[i])] = of(verdicts_[i]);
+  }
+  for (const auto& [name, count] : protocols_) made["protocols"][name] = of(count);
+  return made;
+}
+
+}  // namespace
+
+int replay_main(int argc, char** argv) {
+  std::string capture, recording, passed;
+  double pace = 0;
+  bool json = false, quiet = false;
+  rule_options rules_from;
+  replay_options options;
+  command_line line("replay",
+                    "Judges the packets of a capture with rules, as ipq run judges live ones: pcap or pcapng, also\n"
+                    "packed with gzip or zstd, or a recording of ipq. Needs no rights.");
+  line.app().add_option("IN", capture, "the capture; - is standard input")->required();
+  add_rule_options(line.app(), rules_from);
+  line.app().add_option("-w,--write", recording, "record every packet with its verdict, as pcapng")->type_name("OUT");
+  line.app()
+      .add_option("--passed", passed, "write what passes, as changed, in the capture's own format")
+      ->type_name("OUT");
+  line.app()
+      .add_option("--pace", pace, "in the capture's own time, 10 ten times as fast, 0 as fast as possible (0)")
+      ->check(CLI::Range(0.0, 1e9));
+  add_replay_options(line.app(), options);
+  line.app().add_flag("--json", json, "the summary for programs");
+  line.app().add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
+  if (const auto end = line.parse(argc, argv)) return *end;
+  if (recording == "-" && passed == "-") {
+    return report("replay", {wrong_usage, "-w and --passed can't both be standard output"});
+  }
+  const auto compiled = compile_rules(rules_from);
+  if (!compiled) return report("replay", compiled.error());
+
+  ipq::capture_options reading = capture_options_of(options);
+  reading.pace = pace;
+  reading.passed = passed;
+  auto reader = ipq::capture_reader::open(capture, reading);
+  if (!reader) {
+    const bool of_output = std::string_view(reader.error().operation) == "open output";
+    return report("replay", about_file(of_output ? passed : capture, reader.error()));
+  }
+  replay job(*reader, make_engine(*compiled, options, *reader), !passed.empty());
+  if (const auto opened = job.open_record_files(); !opened) return report("replay", opened.error());
+  if (!recording.empty()) {
+    if (const auto opened = job.record_to(recording); !opened) return report("replay", opened.error());
+  }
+
+  ipq::result<void> ended;
+  {
+    const stopped_by_signals interruptible(*reader);
+    progress shown(quiet);
+    ended = job.run(shown);
+  }
+  const auto closed = job.close();
+  // The summary gives way to packets.
+  std::FILE* const to = recording == "-" || passed == "-" ? stderr : stdout;
+  fmt::print(to, "{}", json ? job.to_json().dump(2) + '\n' : job.to_text());
+  if (!ended) {
+    if (ended.error().is(ECANCELED)) return report("replay", {failed, "interrupted"});
+    const bool of_output = std::string_view(ended.error().operation) == "write output";
+    return report("replay", about_file(of_output ? passed : capture, ended.error()));
+  }
+  return closed ? done : report("replay", closed.error());
+}
+
+}  // namespace tool

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// What replay and compare are told of a capture and of how rules judge it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "command_line.hpp"
+#include "ipq/capture.hpp"
+#include "rules/engine.hpp"
+
+namespace tool {
+
+struct replay_options {
+  std::string hook = "forward";
+  std::string interface = {};
+  std::string otherwise = "accept";
+  std::uint64_t seed = 0;
+};
+
+void add_replay_options(CLI::App& to, replay_options& options);
+
+[[nodiscard]] ipq::capture_options capture_options_of(const replay_options& from);
+/// `names` is asked for interfaces as long as there is an engine.
+[[nodiscard]] ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, const replay_options& from,
+                                                   const ipq::capture_reader& names);
+
+/// "in.pcap: read capture, packet 7 at byte 1032: ..."; always `failed`, as no kernel is asked for anything.
+[[nodiscard]] failure about_file(const std::string& path, const ipq::error& what);
+
+/// A name of the protocol that a packet carries: "tcp", "icmpv6", "protocol 47", or what keeps that from being known.
+[[nodiscard]] std::string protocol_of(const ipq::packet& packet);
+
+}  // namespace tool

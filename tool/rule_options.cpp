@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include "rule_options.hpp"
+
+#include <fmt/format.h>
+
+namespace tool {
+
+void add_rule_options(CLI::App& to, rule_options& options) {
+  to.add_option("-f,--file", options.files, "read rules from this file; may be repeated")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  to.add_option("RULE", options.arguments, "rules, each one argument: 'drop : udp port 53'");
+}
+
+outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {
+  using namespace ipq::tool::rules;
+  if (from.files.empty() && from.arguments.empty()) {
+    return fail(wrong_usage, "there are no rules: name a file with -f, or give rules as arguments");
+  }
+  std::vector<source> sources;
+  for (const std::string& each : from.files) {
+    auto read = read_source(each);
+    if (!read) {
+      std::string message = read.error().render();
+      while (message.ends_with('\n')) message.pop_back();
+      return fail(wrong_usage, std::move(message));
+    }
+    sources.push_back(*std::move(read));
+  }
+  for (std::size_t i = 0; i < from.arguments.size(); ++i) {
+    sources.push_back({.name = fmt::format("rule {}", i + 1), .text = from.arguments[i]});
+  }
+  auto made = ruleset::compile(sources);
+  if (made) return *std::move(made);
+  std::string message = render(made.error());
+  while (message.ends_with('\n')) message.pop_back();
+  return fail(wrong_usage, std::move(message));
+}
+
+}  // namespace tool

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// How ipq run and ipq check are told their rules: -f FILE, or rules as arguments.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "command_line.hpp"
+#include "rules/ruleset.hpp"
+
+namespace tool {
+
+struct rule_options {
+  std::vector<std::string> files;
+  std::vector<std::string> arguments;
+};
+
+void add_rule_options(CLI::App& to, rule_options& options);
+
+/// Reads the files and compiles everything: files first, then arguments, in their order. Failures: wrong_usage, with
+/// each fault's place, its line and a caret.
+[[nodiscard]] outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from);
+
+}  // namespace tool
