@@ -102,7 +102,7 @@ printf 'drop : udp\ndrop : icmp\n' >"$folder/b.ipq"
 status=0
 "$ipq" compare "$folder/a.ipq" "$folder/b.ipq" --on "$capture" --json >"$folder/json" || status=$?
 same "exit status" 1 "$status"
-same "packets that differ" "$(shark "$capture" -Y 'icmp and not udp')" "$(grep -c '"first":"accept","frame":[0-9]*,.*"second":"drop"' "$folder/json")"
+same "packets that differ" "$(shark "$capture" -Y icmp)" "$(grep -c '"first":"accept","frame":[0-9]*,.*"second":"drop"' "$folder/json")"
 "$ipq" compare "$folder/a.ipq" "$folder/a.ipq" --on "$capture" >/dev/null || failed "a rule file differs from itself"
 
 echo "what goes wrong"
@@ -134,6 +134,6 @@ refuses 2 "B" compare "$folder/a.ipq"
 "$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | tcpdump -nr - 2>/dev/null | wc -l >"$folder/count"
 same "packets through a pipe" 43 "$(cat "$folder/count")"
 grep -q '^45 frames, 43 packets' "$folder/summary" || failed "the summary does not give way to packets"
-"$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | true
+"$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | true || true
 grep -q 'Broken pipe\|^45 frames' "$folder/summary" || failed "a closed pipe: $(cat "$folder/summary")"
 echo "${#captures[@]} captures replayed"
