@@ -4,11 +4,9 @@
 
 #include <array>
 #include <csignal>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "commands.hpp"
@@ -100,7 +98,7 @@ class replay {
   std::vector<recording> files_;
   rules::delayed<waiting> delayed_;
   std::array<sum, actions.size()> verdicts_;
-  std::unordered_map<std::string, sum> protocols_;
+  std::array<sum, protocol_kinds> protocols_;
   std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0;
   fmt::memory_buffer lines_;
 };
@@ -242,8 +240,10 @@ std::string replay::to_text() const {
     }
   }
   text += fmt::format("\n{:>12} {:>15}  protocol\n", "packets", "bytes");
-  for (const auto& [name, count] : std::map(protocols_.begin(), protocols_.end())) {
-    text += fmt::format("{:>12} {:>15}  {}\n", count.packets, count.bytes, name);
+  for (std::size_t i = 0; i < protocols_.size(); ++i) {
+    if (protocols_[i].packets != 0) {
+      text += fmt::format("{:>12} {:>15}  {}\n", protocols_[i].packets, protocols_[i].bytes, protocol_name(i));
+    }
   }
   return text;
 }
@@ -276,7 +276,9 @@ nlohmann::json replay::to_json() const {
   for (std::size_t i = 0; i < actions.size(); ++i) {
     if (!actions[i].empty()) made["verdicts"][std::string(actions[i])] = of(verdicts_[i]);
   }
-  for (const auto& [name, count] : protocols_) made["protocols"][name] = of(count);
+  for (std::size_t i = 0; i < protocols_.size(); ++i) {
+    if (protocols_[i].packets != 0) made["protocols"][protocol_name(i)] = of(protocols_[i]);
+  }
   return made;
 }
 

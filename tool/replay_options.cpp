@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <map>
 
 #include "ipq/decode.hpp"
@@ -44,12 +42,18 @@ failure about_file(const std::string& path, const ipq::error& what) {
   return {failed, fmt::format("{}: {}", path == "-" ? "standard input" : path, what.message())};
 }
 
-std::string protocol_of(const ipq::packet& packet) {
+std::size_t protocol_of(const ipq::packet& packet) noexcept {
   const auto layers = ipq::decode(packet.payload);
-  if (!layers) return "malformed";
-  if (layers->fragment == ipq::fragment_state::later) return "later fragment";
+  if (!layers) return malformed_packet;
+  if (layers->fragment == ipq::fragment_state::later) return later_fragment;
+  return static_cast<std::size_t>(layers->transport);
+}
+
+std::string protocol_name(std::size_t kind) {
+  if (kind == malformed_packet) return "malformed";
+  if (kind == later_fragment) return "later fragment";
   using enum ipq::ip_protocol;
-  switch (layers->transport) {
+  switch (static_cast<ipq::ip_protocol>(kind)) {
     case icmp:
       return "icmp";
     case tcp:
@@ -65,7 +69,7 @@ std::string protocol_of(const ipq::packet& packet) {
     case sctp:
       return "sctp";
     default:
-      return fmt::format("protocol {}", static_cast<unsigned>(layers->transport));
+      return fmt::format("protocol {}", kind);
   }
 }
 

@@ -28,7 +28,10 @@ void add_replay_options(CLI::App& to, replay_options& options);
 /// "in.pcap: read capture, packet 7 at byte 1032: ..."; always `failed`, as no kernel is asked for anything.
 [[nodiscard]] failure about_file(const std::string& path, const ipq::error& what);
 
-/// A name of the protocol that a packet carries: "tcp", "icmpv6", "protocol 47", or what keeps that from being known.
-[[nodiscard]] std::string protocol_of(const ipq::packet& packet);
+/// What packets carry, to be counted: IANA's number, or what keeps it from being known.
+constexpr std::size_t later_fragment = 256, malformed_packet = 257, protocol_kinds = 258;
+[[nodiscard]] std::size_t protocol_of(const ipq::packet& packet) noexcept;
+/// "tcp", "icmpv6", "protocol 47", "later fragment"
+[[nodiscard]] std::string protocol_name(std::size_t kind);
 
 }  // namespace tool
