@@ -136,4 +136,24 @@ same "packets through a pipe" 43 "$(cat "$folder/count")"
 grep -q '^45 frames, 43 packets' "$folder/summary" || failed "the summary does not give way to packets"
 "$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | true || true
 grep -q 'Broken pipe\|^45 frames' "$folder/summary" || failed "a closed pipe: $(cat "$folder/summary")"
+if command -v script >/dev/null; then
+  bar=$(script -qec "'$ipq' replay '$capture' accept --pace 1" /dev/null)
+  [[ $bar == *"] "*" %  "*" frames"*$'\r\033[K'*"45 frames, 43 packets"* ]] || failed "no progress bar on a terminal: $bar"
+  bar=$(script -qec "'$ipq' replay '$capture' accept --pace 1 --no-progress" /dev/null)
+  [[ $bar != *" %"* ]] || failed "a progress bar that was not asked for"
+fi
+
+# Ctrl-C: what was done is told.
+"$ipq" replay "$capture" accept --pace 0.001 >"$folder/text" 2>"$folder/error" &
+process=$!
+for _ in $(seq 100); do
+  ! grep -q 'SigCgt:.*4002$' "/proc/$process/status" 2>/dev/null || break
+  sleep 0.05
+done
+kill -INT "$process" 2>/dev/null || failed "replay ended early: $(cat "$folder/error")"
+status=0
+wait "$process" || status=$?
+same "exit status after SIGINT" 1 "$status"
+grep -qx 'ipq replay: interrupted' "$folder/error" || failed "$(cat "$folder/error")"
+grep -q ' frames, [0-9]* packets' "$folder/text" || failed "no summary: $(cat "$folder/text")"
 echo "${#captures[@]} captures replayed"
