@@ -16,9 +16,22 @@ constexpr std::chrono::nanoseconds flood = 5us;
 constexpr std::size_t window = 128, flooded_window = 256;
 /// What a pause has to bring: in a flood, and at all.
 constexpr std::size_t least_in_a_flood = 4, least = 2;
-constexpr std::size_t most_skipped = 64, most_windows_skipped = 1024;
+constexpr std::size_t most_skipped = 64, most_windows_skipped = 1024, most_unlooked = 64;
 
 }  // namespace
+
+std::chrono::microseconds pacer::looks() noexcept {
+  if (how_ == queue_options::waiting::latency) return long_look;
+  if (how_ == queue_options::waiting::throughput) return {};
+  if (unlooked_ == 0) return short_look;
+  --unlooked_;
+  return {};
+}
+
+void pacer::looked(bool found) noexcept {
+  unlooked_ = found ? 0 : unlooked_next_;
+  unlooked_next_ = found ? 1 : std::min(2 * unlooked_next_, most_unlooked);
+}
 
 bool pacer::pauses(std::size_t received) noexcept {
   switch (how_) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// When a reader lets packets gather before it reads, so that they share its system calls and nobody has to wake it.
+// When a reader lets packets gather before it reads, so that they share its system calls and nobody has to wake it, and
+// when it looks for them again and again before it sleeps.
 #pragma once
 
 #include <chrono>
@@ -16,8 +17,9 @@ class pacer {
 
   /// The pause. Timers of ordinary threads may be late by as much again (prctl(2), PR_SET_TIMERSLACK).
   static constexpr std::chrono::microseconds pause{50};
-  /// How long a reader that wants to be quick looks for packets before it sleeps.
-  static constexpr std::chrono::microseconds look{50};
+  /// How long a reader that wants to be quick looks for packets before it sleeps; and one that is adaptive, where
+  /// looking has found some: about twice what the CPU spends on a sleep and its end.
+  static constexpr std::chrono::microseconds long_look{50}, short_look{20};
   /// So many in a batch say that there are more: no pause is needed.
   static constexpr std::size_t full = 32;
 
@@ -25,7 +27,10 @@ class pacer {
   pacer(queue_options::waiting how, std::size_t capacity, clock::time_point (*now)() = clock::now) noexcept
       : how_(how), capacity_(capacity), now_(now) {}
 
-  [[nodiscard]] bool looks_first() const noexcept { return how_ == queue_options::waiting::latency; }
+  /// How long to look for packets before sleeping, often 0.
+  [[nodiscard]] std::chrono::microseconds looks() noexcept;
+  /// What came of it.
+  void looked(bool found) noexcept;
 
   /// To be asked before every read, with the number of packets of the one before: whether to pause first.
   [[nodiscard]] bool pauses(std::size_t received) noexcept;
@@ -39,6 +44,9 @@ class pacer {
   queue_options::waiting how_;
   std::size_t capacity_;
   clock::time_point (*now_)();
+
+  std::size_t unlooked_ = 0;       ///< waits that are still to be begun without a look
+  std::size_t unlooked_next_ = 1;  ///< how many the next time
 
   bool paused_ = false;        ///< before the last read
   std::size_t skipped_ = 0;    ///< pauses, or windows, that are still to be left out

@@ -30,12 +30,33 @@ class pacing : public ::testing::Test {
   pacer throughput{waiting::throughput, 1024, fake_clock};
 };
 
-TEST_F(pacing, only_latency_looks_first_and_it_never_pauses) {
+TEST_F(pacing, latency_always_looks_and_never_pauses) {
   pacer latency(waiting::latency, 1024, fake_clock);
-  EXPECT_TRUE(latency.looks_first());
-  EXPECT_FALSE(adaptive.looks_first());
-  EXPECT_FALSE(throughput.looks_first());
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(latency.looks(), pacer::long_look);
+    latency.looked(false);
+  }
   EXPECT_EQ(read(latency, 1000, 2, 1us), 0u);
+  EXPECT_EQ(throughput.looks(), 0us);
+}
+
+TEST_F(pacing, adaptive_looks_as_long_as_that_finds_something) {
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(adaptive.looks(), pacer::short_look);
+    adaptive.looked(true);
+  }
+  int looks = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    if (adaptive.looks() == 0us) continue;
+    ++looks;
+    adaptive.looked(false);
+  }
+  EXPECT_GT(looks, 10'000 / 66) << "it tries again";
+  EXPECT_LT(looks, 10'000 / 50);
+  int waits = 0;
+  while (adaptive.looks() == 0us) ASSERT_LT(++waits, 65);
+  adaptive.looked(true);
+  EXPECT_EQ(adaptive.looks(), pacer::short_look);
 }
 
 TEST_F(pacing, throughput_pauses_unless_a_batch_was_full) {

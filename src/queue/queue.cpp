@@ -189,12 +189,16 @@ result<void> queue::core::pause(clock::time_point deadline) {
 
 /// EAGAIN: to be tried again.
 result<std::size_t> queue::core::wait_for_packets(clock::time_point deadline) {
-  if (pacer_.looks_first()) {
-    const auto end = std::min(deadline, clock::now() + queues::pacer::look);
+  if (const auto look = pacer_.looks(); look.count() != 0) {
+    const auto end = std::min(deadline, clock::now() + look);
     do {
       const auto received = arena_.receive(socket_);
-      if (received || !received.error().is(EAGAIN)) return received;
+      if (received || !received.error().is(EAGAIN)) {
+        pacer_.looked(true);
+        return received;
+      }
     } while (clock::now() < end && !stopped_.load(std::memory_order_relaxed));
+    pacer_.looked(false);
   }
   // Who comes after a silence comes alone, and this is the shortest way from the kernel.
   if (deadline == clock::time_point::max()) return arena_.receive_one(socket_);
