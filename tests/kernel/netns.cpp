@@ -138,8 +138,8 @@ network_test::network_test() {
   event.sigev_notify = SIGEV_SIGNAL;
   event.sigev_signo = SIGABRT;
   if (timer_create(CLOCK_MONOTONIC, &event, &watchdog_) != 0) fail("make a timer");
-  // Before ctest loses its patience, which would not end children.
-  const itimerspec once{{}, {50, 0}};
+  // Before ctest loses its patience, which would not end children: after 50 s as a rule.
+  const itimerspec once{{}, {3 * patience.count() + 5, 0}};
   timer_settime(watchdog_, 0, &once, nullptr);
 }
 

@@ -12,7 +12,7 @@
 namespace kernel_tests {
 namespace {
 
-constexpr int patience_us = static_cast<int>(std::chrono::microseconds{patience}.count());
+const int patience_us = static_cast<int>(std::chrono::microseconds{patience}.count());
 
 }  // namespace
 

@@ -22,7 +22,7 @@
 namespace kernel_tests {
 namespace {
 
-constexpr int patience_ms = static_cast<int>(std::chrono::milliseconds{patience}.count());
+const int patience_ms = static_cast<int>(std::chrono::milliseconds{patience}.count());
 
 [[noreturn]] void fail(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), what);
