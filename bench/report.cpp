@@ -14,7 +14,7 @@
 namespace bench {
 namespace {
 
-constexpr int label_width = 42, column_width = 21;
+constexpr int label_width = 42, column_width = 22;
 
 template <class... Values>
 std::string text(const char* format, Values... values) {
