@@ -51,6 +51,8 @@ class queue::core {
         had_owner_(bound.had_owner),
         unread_(std::move(bound.unread)),
         late_(options.verdict_delay),
+        // What a message costs is at most twice its length and a kilobyte.
+        fills_buffer_(std::max<std::size_t>(1, socket_.receive_buffer() / (2 * queues::largest_message(options)))),
         sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered, options.verdict_delay)) {
     packets_.resize(batch_size);
     answers_.resize(batch_size);
@@ -78,7 +80,7 @@ class queue::core {
   result<void> pause(clock::time_point deadline);
   [[nodiscard]] result<std::size_t> wait_for_packets(clock::time_point deadline);
   result<void> end_batch();
-  static constexpr std::size_t most_unlooked_busy = std::numeric_limits<std::size_t>::max(), most_unlooked_idle = 16;
+  static constexpr std::size_t most_unlooked_busy = std::numeric_limits<std::size_t>::max();
   void look_for_loss(std::size_t most_unlooked);
   [[nodiscard]] batch hand_over();
   void take_unread();
@@ -103,6 +105,7 @@ class queue::core {
   queues::delay late_;
   std::uint32_t drops_ = socket_.drops();  ///< messages that the receive buffer had no room for, and are told
   std::size_t unlooked_ = 0;               ///< packets since they were looked for
+  std::size_t fills_buffer_;               ///< so many at least have come before one has found no room
   std::chrono::nanoseconds looked_at_{};
   std::atomic<bool> stopped_ = false;
   std::vector<packet> packets_;  ///< the batch, and behind it what earlier ones have left
@@ -149,7 +152,7 @@ result<void> queue::core::flush() {
 }
 
 void queue::core::look_for_loss(std::size_t most_unlooked) {
-  // It costs a system call: at most one a tick, or before a wait one after as many packets as fill a small buffer.
+  // It costs a system call: at most one a tick, or before a wait one after as many packets as a full buffer holds.
   const auto now = queues::coarse_now();
   if (now == looked_at_ && unlooked_ < most_unlooked) return;
   looked_at_ = now;
@@ -226,7 +229,7 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
     }
     auto received = arena_.receive(socket_);
     if (!received && received.error().is(EAGAIN)) {
-      look_for_loss(most_unlooked_idle);
+      look_for_loss(fills_buffer_);
       if (!events_.empty()) return hand_over();
       if (const auto sent = go_idle(); !sent) return std::unexpected(sent.error());
       if (!wait_for_it) return failed("receive", ETIMEDOUT);
