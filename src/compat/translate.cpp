@@ -96,7 +96,8 @@ std::size_t write_refusal(int code, const request_note& request, std::uint32_t p
   message.error.msg.nlmsg_flags = NLM_F_REQUEST;
   message.error.msg.nlmsg_pid = port_id;
   if (request.verdict) {
-    ipq_verdict_msg_t verdict{};
+    ipq_verdict_msg_t verdict;
+    std::memset(&verdict, 0, sizeof verdict);
     verdict.value = request.verdict->value;
     verdict.id = request.verdict->id;
     verdict.data_len = request.verdict->data_len;
@@ -104,7 +105,10 @@ std::size_t write_refusal(int code, const request_note& request, std::uint32_t p
     message.error.msg.nlmsg_len = static_cast<std::uint32_t>(request_head + sizeof verdict + request.verdict->data_len);
     std::memcpy(message.request, &verdict, sizeof verdict);
   } else if (request.mode) {
-    const ipq_mode_msg_t mode{request.mode->mode, request.mode->range};
+    ipq_mode_msg_t mode;
+    std::memset(&mode, 0, sizeof mode);  // what is between its members goes out too
+    mode.value = request.mode->mode;
+    mode.range = request.mode->range;
     message.error.msg.nlmsg_type = IPQM_MODE;
     message.error.msg.nlmsg_len = sizeof message - sizeof message.header - sizeof message.error.error;
     std::memcpy(message.request, &mode, sizeof mode);

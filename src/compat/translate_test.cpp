@@ -170,6 +170,19 @@ TEST(translate, a_refused_mode) {
   EXPECT_EQ(buffer[76], untouched);
 }
 
+[[gnu::noinline]] void soil_the_stack() {
+  volatile unsigned char soiled[4096];
+  for (auto& byte : soiled) byte = untouched;
+}
+
+// Found by fuzz_translation in a build without optimisation: what lies between members was what the stack held.
+TEST(translate, a_refused_mode_is_zero_between_its_members) {
+  std::vector<unsigned char> buffer(76, untouched);
+  soil_the_stack();
+  static_cast<void>(write_refusal(EINVAL, {.mode = mode_note{9, 1500, std::nullopt}}, 0, buffer));
+  EXPECT_TRUE(std::all_of(buffer.begin() + 37, buffer.begin() + 44, [](auto byte) { return byte == 0; }));
+}
+
 TEST(translate, a_refusal_respects_a_small_buffer) {
   for (std::size_t room = min_read_buffer; room < 60; ++room) {
     std::vector<unsigned char> buffer(61, untouched);
