@@ -3,6 +3,7 @@
 #include <ipq/queue.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <vector>
 
 #include "drain.hpp"
@@ -27,13 +28,15 @@ class held final : public scenario {
     if (!queue) throw failure(queue.error().message());
     std::vector<ipq::held_packet> packets;
     packets.reserve(on_.packets);
-    // A buffer's full at a time: where it is small the packets wait in the queue all the same, just read.
+    // Few at a time: where the receive buffer is small the packets wait in the queue all the same, just read. Never one
+    // read too many: to a reader that finds nothing the library sends held verdicts one by one.
     while (packets.size() < on_.packets) {
       constexpr std::uint64_t part = 64;
-      on_.sender.send(std::min(part, on_.packets - packets.size()), size);
-      for (;;) {
-        const auto batch = queue->try_receive();
-        if (!batch) break;
+      const auto all = std::min(packets.size() + part, on_.packets);
+      on_.sender.send(all - packets.size(), size);
+      while (packets.size() < all) {
+        const auto batch = queue->receive(ipq::queue::clock::now() + std::chrono::seconds(patience_seconds));
+        if (!batch) throw failure(batch.error().message());
         for (const auto& packet : *batch) {
           auto taken = queue->hold(packet);
           if (!taken) throw failure(taken.error().message());
