@@ -45,7 +45,7 @@ if ! [ -s "$cache/root.tar" ]; then
   mkdir -p "$cache"
   lists=()
   for list in /etc/apt/sources.list /etc/apt/sources.list.d/*; do [ ! -s "$list" ] || lists+=("$list"); done
-  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf,libmnl-dev bookworm "$cache/unfinished.tar" \
+  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf,libmnl-dev,zlib1g-dev,libzstd-dev bookworm "$cache/unfinished.tar" \
     "${lists[@]}" >"$cache/root.log" 2>&1 || { tail -n 5 "$cache/root.log" && cannot "mmdebstrap failed"; }
   mv "$cache/unfinished.tar" "$cache/root.tar"
 fi
