@@ -4,11 +4,17 @@
 
 namespace tool {
 
+int accept_main(int argc, char** argv);
+int check_main(int argc, char** argv);
 int cleanup_main(int argc, char** argv);
 int compare_main(int argc, char** argv);
+int demo_main(int argc, char** argv);
 int doctor_main(int argc, char** argv);
+int drop_main(int argc, char** argv);
 int replay_main(int argc, char** argv);
+int run_main(int argc, char** argv);
 int status_main(int argc, char** argv);
 int top_main(int argc, char** argv);
+int watch_main(int argc, char** argv);
 
 }  // namespace tool

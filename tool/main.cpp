@@ -23,12 +23,18 @@ struct command {
 };
 
 constexpr std::array commands{
+    command{"watch", tool::watch_main, "print what is queued, and accept it"},
+    command{"accept", tool::accept_main, "accept what matches a filter; --else says what becomes of the rest"},
+    command{"drop", tool::drop_main, "drop what matches a filter; --else says what becomes of the rest"},
+    command{"run", tool::run_main, "judge packets by rules: change, delay, lose, count, record them"},
+    command{"check", tool::check_main, "check rules, and start nothing"},
     command{"status", tool::status_main, "show the queues: who serves them, what waits, what was lost"},
     command{"top", tool::top_main, "show the queues live, with rates"},
     command{"replay", tool::replay_main, "judge the packets of a capture with rules; needs no rights"},
     command{"compare", tool::compare_main, "show packets whose verdicts differ between two recordings or rule files"},
     command{"doctor", tool::doctor_main, "find what keeps a queue from working here, and the remedy"},
     command{"cleanup", tool::cleanup_main, "remove rules that a killed process left behind"},
+    command{"demo", tool::demo_main, "show it all on real packets, in a private network namespace"},
 };
 
 constexpr std::string_view version = IPQ_VERSION;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <utility>
 
 namespace tool::firewall {
@@ -14,7 +15,8 @@ void selection_options::add_to(CLI::App& app) {
                  "MATCH in nft's words, '' for all; may be repeated")
       ->type_name("HOOK MATCH")
       ->type_size(2)
-      ->expected(1, 1000)
+      ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--fail", fail_,
                  "packets pass (open) or are dropped (closed, the default) when nobody listens or the queue is full")

@@ -2,13 +2,16 @@
 // --select, --fail and --dry-run, for every command that serves a queue.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "failure.hpp"
 #include "firewall/selection.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace tool::firewall {
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
 namespace tool::firewall {
 namespace {
 

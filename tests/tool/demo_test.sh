@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# ipq demo works as root and as an ordinary user, in under ten seconds, and leaves nothing behind; where it can't work it
+# says so. usage: demo_test.sh IPQ
+set -u
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+ipq=$1
+folder=$(mktemp -d "${TMPDIR:-/tmp}/ipq_demo.XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+chmod 755 "$folder"
+cp "$ipq" "$folder/ipq" && chmod 755 "$folder/ipq"
+cd "$folder" || exit 1
+
+# try NAME COMMAND...: runs the demo and looks at every act of it.
+try() {
+  local name=$1 status=0 wanted
+  shift
+  timeout 30 "$@" >output 2>&1 || status=$?
+  if [ "$status" != 0 ]; then
+    sed 's/^/  /' output
+    echo "$name: exit status $status"
+    [ "$status" = 3 ] && grep -q 'private network namespace: ' output && return 77
+    return 1
+  fi
+  for wanted in 'ping 127.0.0.1: reply after [0-9]' 'ping 127.0.0.2: no reply' 'ping 127.0.0.3: reply after 1[0-9][0-9]\.' \
+    'the client reads 203.0.113.9' '7 received, 5 accepted, 2 dropped' '2 .* 168  drop : icmp and dst host 127.0.0.2'; do
+    grep -q "$wanted" output || { cat output; echo "$name: the output does not have: $wanted"; return 1; }
+  done
+  echo "$name: done"
+}
+
+result=0
+if [ "$(id -u)" = 0 ]; then
+  try root ./ipq demo || result=$?
+  try user setpriv --reuid=65534 --regid=65534 --clear-groups ./ipq demo || result=$?
+  # Where no namespace can be made it is said, with the status for missing rights.
+  status=0
+  said=$(setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs \
+    unshare --user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec ./ipq demo' 2>&1) || status=$?
+  if [ "$status" != 3 ] || [[ $said != *'ipq demo: private network namespace: '*'run it as root'* ]]; then
+    echo "without namespaces: status $status: $said"
+    result=1
+  fi
+else
+  try user ./ipq demo || result=$?
+fi
+
+# The process that removes rules ends a moment after the command.
+for _ in $(seq 100); do
+  left=$(find /proc/[0-9]*/exe -maxdepth 0 -lname "$folder/*" 2>/dev/null) || true
+  [ -n "$left" ] || break
+  sleep 0.05
+done
+[ -z "$left" ] || { echo "still running: $left"; result=1; }
+exit "$result"

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# ipq(1) and the completion know every command and option that the command knows, and no other; and the examples of the
+# page work, in network namespaces of their own. usage: documented_test.sh IPQ SOURCE UNIT
+set -u
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+ipq=$1 page=$2/docs/man/ipq.1 completion=$2/packaging/completion/ipq unit=$3
+faults=0
+
+fault() {
+  printf '%s\n' "$*"
+  faults=$((faults + 1))
+}
+
+# Long and short options in a help text.
+options_of_help() { sed -n 's/^  \(-[-a-z,]*\).*/\1/p' | tr ',' '\n' | sort -u; }
+
+# Options that a page tells of, anywhere.
+options_of_page() { grep -o 'Fl [\\a-z-]*' "$1" | sed 's/Fl /-/; s/\\//g' | sort -u; }
+page_options=$(options_of_page "$page")
+# shellcheck source=/dev/null
+source "$completion"
+
+# complete WORD...: what the completion offers for the last word.
+offered() {
+  COMP_WORDS=("$@")
+  COMP_CWORD=$(($# - 1))
+  _ipq
+  printf '%s\n' "${COMPREPLY[@]}" | grep -v '^$' | sort -u
+}
+
+commands=$("$ipq" --help | sed -n 's/^  \([a-z]*\)  *.*/\1/p' | sort)
+[ -n "$commands" ] || { echo 'ipq --help lists no command'; exit 1; }
+[ "$(offered ipq '' | grep -v '^-')" = "$commands" ] || fault "the completion offers other commands: $(offered ipq '')"
+known=$'-h\n--help\n--version'
+for command in $commands; do
+  grep -q "^\.Cm .*\<$command\>" "$page" || fault "ipq.1 has no command $command"
+  options=$("$ipq" "$command" --help | options_of_help)
+  known+=$'\n'$options
+  own=$page_options
+  [ ! -f "${page%.1}-$command.1" ] || own+=$'\n'$(options_of_page "${page%.1}-$command.1")
+  for option in $options; do
+    grep -qxF -- "$option" <<<"$own" || [ "$option" = -h ] || fault "ipq.1 does not have ipq $command $option"
+  done
+  [ "$(offered ipq "$command" -)" = "$options" ] ||
+    fault "ipq $command: the completion differs from --help: $(diff <(echo "$options") <(offered ipq "$command" -))"
+done
+for option in $page_options; do
+  grep -qxF -- "$option" <<<"$known" || fault "ipq.1 has $option, which no command knows"
+done
+[ "$(offered ipq drop --else a)" = accept ] || fault 'the completion does not complete --else a'
+[ "$(offered ipq watch --fail '')" = $'closed\nopen' ] || fault 'the completion does not complete --fail'
+[ "$(offered ipq watch --select post)" = postrouting ] || fault 'the completion does not complete --select'
+
+# Exit statuses of the page are those of --help.
+for status in 0 1 2 3 4 5; do
+  grep -q "^\.It $status\$" "$page" || fault "ipq.1 does not have the exit status $status"
+done
+
+if command -v systemd-analyze >/dev/null; then
+  said=$(systemd-analyze verify "$unit" 2>&1 | grep -v -e 'is not executable' -e "Command 'man " || true)
+  [ -z "$said" ] || fault "ipq@.service: $said"
+fi
+
+# ---- the examples
+
+inside=(unshare --net)
+[ "$(id -u)" = 0 ] || inside=(unshare --user --map-root-user --net)
+if ! "${inside[@]}" true 2>/dev/null; then
+  echo 'no private network namespace here: the examples are not tried'
+  [ "$faults" = 0 ] && exit 77
+  exit 1
+fi
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+ln -s "$ipq" "$folder/ipq"
+examples=0
+while IFS= read -r line; do
+  examples=$((examples + 1))
+  # Most go on until they are interrupted.
+  output=$(PATH="$folder:$PATH" "${inside[@]}" sh -c 'ip link set lo up; exec timeout -s INT 1 bash -c "exec $1"' sh "$line" 2>&1)
+  status=$?
+  # timeout's own status when it had to interrupt; what the command then said is its summary, and no complaint.
+  if [ "$status" = 124 ]; then
+    grep -q 'received, .* accepted' <<<"$output" || fault "example '$line' was interrupted and said: $output"
+  elif [ "$status" != 0 ]; then
+    fault "example '$line' ends with $status: $output"
+  fi
+done < <(sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/s/^\.Dl [#$] //p' "$page")
+[ "$examples" -ge 6 ] || fault "only $examples examples were found"
+
+[ "$faults" = 0 ] && echo "$(wc -w <<<"$commands") commands, $examples examples"
+[ "$faults" = 0 ]

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT
+// What the live commands do alike: watch, accept and drop with real packets, their ends, their rights.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <sstream>
+
+#include "ipq_command.hpp"
+#include "kernel/flow.hpp"
+#include "kernel/process.hpp"
+#include "live_command.hpp"
+
+namespace tool_tests {
+namespace {
+
+using kernel_tests::run;
+using kernel_tests::wait_until;
+
+class live : public kernel_tests::flow_test {
+ protected:
+  static constexpr const char* to_flow = "udp dport 5000";
+
+  // The command, with the flow's packets selected.
+  static std::vector<std::string> on_flow(std::vector<std::string> words) {
+    words.insert(words.begin() + 1, {"--select", "output", to_flow});
+    return words;
+  }
+  void send(const std::string& payload) const { flow4().send(payload); }
+};
+
+TEST_F(live, watch_prints_what_it_accepts) {
+  live_command watch(on_flow({"watch", "-t", "-x", "--count", "2"}));
+  send("hello");
+  flow6().send("there");
+  EXPECT_EQ(flow4().arrived(), "hello");
+  EXPECT_EQ(flow6().arrived(), "there");
+  EXPECT_EQ(watch.notice(), "STOPPING=1");
+  const auto ended = watch.end();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  const std::regex wanted(
+      "ipq watch: serving queue 0; when nobody listens or the queue is full, packets are dropped \\(--fail closed\\)\n"
+      "ipq watch: packets are selected by [^\n]*\n"
+      "output near0 uid [0-9]+ IP 192\\.0\\.2\\.1\\.[0-9]+ > 192\\.0\\.2\\.2\\.5000: UDP, length 5\n"
+      "\t0x0000:  4500 0021 [0-9a-f ]{29}\n"
+      "\t0x0010:  c000 0202 [0-9a-f]{4} 1388 000d [0-9a-f]{4} 6865 6c6c\n"
+      "\t0x0020:  6f\n"
+      "output near0 uid [0-9]+ IP6 2001:db8::1\\.[0-9]+ > 2001:db8::2\\.5000: UDP, length 5\n"
+      "(\t0x00[0-9a-f ]*: [^\n]*\n){4}"
+      "ipq watch: 2 received, 2 accepted, 0 dropped, (0 lost|lost: not shown here)\n");
+  EXPECT_TRUE(std::regex_match(ended.output, wanted)) << ended.output;
+  EXPECT_EQ(queue_rules(), "");
+}
+
+TEST_F(live, watch_prints_json) {
+  live_command watch(on_flow({"watch", "--json", "--count", "1"}));
+  send("hello");
+  const auto ended = watch.end();
+  std::istringstream lines(ended.output);
+  nlohmann::json found;
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with('{')) found = nlohmann::json::parse(line);
+  EXPECT_EQ(found["hook"], "output") << ended.output;
+  EXPECT_EQ(found["outdev"], "near0");
+  EXPECT_EQ(found["length"], 33);
+  EXPECT_EQ(found["ip"]["destination"], "192.0.2.2");
+  EXPECT_EQ(found["udp"]["destination_port"], 5000);
+  EXPECT_GT(found["time"], 1e9);
+  EXPECT_EQ(flow4().arrived(), "hello");
+}
+
+TEST_F(live, watch_accepts_what_its_filter_does_not_match) {
+  live_command watch(on_flow({"watch", "-t", "--count", "2", "udp[8:4] = 0x7365656e"}));
+  send("other");
+  send("seen");
+  EXPECT_EQ(flow4().arrived(), "other");
+  EXPECT_EQ(flow4().arrived(), "seen");
+  const auto ended = watch.end();
+  EXPECT_TRUE(has(ended.output, "UDP, length 4\n")) << ended.output;
+  EXPECT_FALSE(has(ended.output, "UDP, length 5\n")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "2 received, 2 accepted")) << ended.output;
+}
+
+TEST_F(live, accept_and_drop_decide_both_ways) {
+  {
+    live_command drop(on_flow({"drop", "-t", "-v", "--count", "2", "[outdev=near0]", "udp[8:3] = 0x626164"}));
+    send("bad");
+    send("good");
+    EXPECT_EQ(flow4().arrived(), "good");
+    const auto ended = drop.end();
+    EXPECT_TRUE(has(ended.output, "UDP, length 3: drop\n")) << ended.output;
+    EXPECT_FALSE(has(ended.output, "length 4")) << ended.output;
+    EXPECT_TRUE(has(ended.output, "2 received, 1 accepted, 1 dropped")) << ended.output;
+  }
+  {
+    live_command accept(on_flow({"accept", "--count", "2", "--else", "drop", "udp[8:4] = 0x676f6f64"}));
+    send("bad");
+    send("good");
+    EXPECT_EQ(flow4().arrived(), "good");
+    const auto ended = accept.end();
+    EXPECT_TRUE(has(ended.output, "2 received, 1 accepted, 1 dropped")) << ended.output;
+  }
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(live, several_queues_with_one_thread_and_with_two) {
+  for (const char* workers : {"1", "2"}) {
+    live_command watch({"watch", "-q", "3-4", "--workers", workers, "--count", "20"});
+    flow4().rule("-I OUTPUT", "NFQUEUE --queue-num 3");
+    for (int i = 0; i < 10; ++i) send("a");
+    flow4().rule("-I OUTPUT", "NFQUEUE --queue-num 4");
+    for (int i = 0; i < 10; ++i) send("b");
+    const auto ended = watch.end();
+    EXPECT_TRUE(has(ended.output, "ipq watch: serving queues 3 to 4;")) << ended.output;
+    EXPECT_TRUE(has(ended.output, "20 received, 20 accepted, 0 dropped")) << ended.output;
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(flow4().arrived(), "a");
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(flow4().arrived(), "b");
+    kernel_tests::must_run("iptables-legacy -w -F OUTPUT");
+  }
+}
+
+TEST_F(live, count_is_exact_and_the_rest_falls_to_the_policy) {
+  flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
+  for (const bool open : {false, true}) {
+    std::vector<std::string> words{"drop", "--count", "3", "port 1", "--else", "accept"};
+    if (open) words.insert(words.end(), {"--fail", "open"});
+    live_command drop(words);
+    // Held up, so that all of them wait when it goes on.
+    drop.signal(SIGSTOP);
+    for (int i = 0; i < 5; ++i) send(std::to_string(i));
+    drop.signal(SIGCONT);
+    const auto ended = drop.end();
+    EXPECT_TRUE(has(ended.output, open ? "packets pass (--fail open)" : "packets are dropped (--fail closed)"))
+        << ended.output;
+    for (int i = 0; i < (open ? 5 : 3); ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+    EXPECT_TRUE(flow4().nothing_arrived());
+  }
+}
+
+TEST_F(live, time_and_signals_end_it) {
+  EXPECT_EQ(live_command({"watch", "--for", "50ms"}).end().status, 0);
+  for (const int each : {SIGINT, SIGTERM, SIGHUP}) {
+    live_command watch({"watch"});
+    watch.signal(each);
+    const auto ended = watch.end();
+    EXPECT_EQ(ended.status, 0) << ended.output;
+    EXPECT_TRUE(has(ended.output, "0 received, 0 accepted, 0 dropped")) << ended.output;
+  }
+}
+
+TEST_F(live, second_signal_ends_what_its_output_holds_up) {
+  live_command watch(on_flow({"watch", "-x"}));
+  // Nobody reads the pipe, which takes 64 KiB; a batch of these makes more than that.
+  flow4().send_numbered(200, 1200);
+  watch.signal(SIGINT);
+  EXPECT_EQ(watch.notice(), "STOPPING=1");
+  watch.signal(SIGINT);
+  const auto ended = watch.end();
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(has(ended.output, "ipq watch: ended by a second signal\n"));
+  wait_until("the rules are gone", [] { return queue_rules().empty(); });
+}
+
+TEST_F(live, reader_of_its_output_may_go) {
+  flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
+  kernel_tests::background_command head(
+      {"bash", "-c", IPQ_COMMAND " watch -t | head -n1; echo status ${PIPESTATUS[0]}"});
+  wait_until("somebody serves the queue", [] { return has(must_ipq("status"), "ipq ("); });
+  send("one");
+  EXPECT_EQ(flow4().arrived(), "one");
+  // The first line was read, the second one finds nobody.
+  wait_until("head has ended", [this, &head] {
+    send("more");
+    static_cast<void>(flow4().far_socket().receive_now());
+    return run({"pgrep", "-P", std::to_string(head.pid()), "ipq"}).status != 0;
+  });
+  EXPECT_TRUE(has(head.wait().output, "status 0\n"));
+}
+
+TEST_F(live, kill_leaves_no_rule_and_traffic_goes_on) {
+  for (const char* policy : {"open", "closed"}) {
+    live_command watch(on_flow({"watch", "--fail", policy}));
+    EXPECT_EQ(has(queue_rules(), "bypass"), policy == std::string("open")) << queue_rules();
+    send("before");
+    EXPECT_EQ(flow4().arrived(), "before");
+    watch.signal(SIGKILL);
+    EXPECT_EQ(watch.end().status, 128 + SIGKILL);
+    if (policy == std::string("open")) {
+      // At once, though the rule may be there yet.
+      send("after");
+      EXPECT_EQ(flow4().arrived(), "after");
+    }
+    wait_until("the rules are gone", [] { return queue_rules().empty(); });
+    send("at last");
+    EXPECT_EQ(flow4().arrived(), "at last");
+  }
+}
+
+TEST_F(live, only_one_right_is_left_in_every_thread) {
+  live_command watch(on_flow({"watch"}));
+  std::size_t threads = 0;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/" + std::to_string(watch.pid()) + "/task")) {
+    std::ifstream file(each.path() / "status");
+    const std::string status((std::istreambuf_iterator<char>(file)), {});
+    for (const char* line :
+         {"CapPrm:\t0000000000001000\n", "CapEff:\t0000000000001000\n", "CapInh:\t0000000000000000\n",
+          "CapAmb:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"}) {
+      EXPECT_TRUE(has(status, line)) << line << status;
+    }
+    ++threads;
+  }
+  EXPECT_EQ(threads, 2u);
+  send("served");
+  EXPECT_EQ(flow4().arrived(), "served");
+  EXPECT_EQ(watch.interrupt().status, 0);
+}
+
+TEST_F(live, queue_taken_says_by_whom) {
+  live_command watch({"watch", "-q", "7"});
+  const auto second = ipq("watch -q 7");
+  EXPECT_EQ(second.status, 4);
+  EXPECT_EQ(second.output, "ipq watch: bind queue 7: owned by ipq (pid " + std::to_string(watch.pid()) + ")\n");
+  // Nothing of a range is kept, and nothing is installed.
+  const auto range = ipq("watch -q 6-7 --select output tcp");
+  EXPECT_NE(range.status, 0);
+  EXPECT_EQ(queue_rules(), "");
+  EXPECT_EQ(watch.interrupt().status, 0);
+}
+
+TEST_F(live, missing_right) {
+  const auto ended = ipq_without_rights("watch");
+  EXPECT_EQ(ended.status, 3);
+  EXPECT_TRUE(has(ended.output, "ipq watch: bind queue 0: ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "CAP_NET_ADMIN")) << ended.output;
+}
+
+TEST_F(live, dry_run_prints_both_kinds_and_installs_nothing) {
+  const auto printed = run({IPQ_COMMAND, "watch", "-q", "1-2", "--fail", "open", "--dry-run", "--select", "output",
+                            "udp dport 53", "--select", "input", ""});
+  EXPECT_EQ(printed.status, 0);
+  EXPECT_TRUE(has(printed.output, "udp dport 53 queue num 1-2 bypass")) << printed.output;
+  EXPECT_TRUE(has(printed.output,
+                  "iptables -t mangle -A OUTPUT -p udp --dport 53 -j NFQUEUE --queue-balance 1:2 --queue-bypass"))
+      << printed.output;
+  EXPECT_TRUE(has(printed.output, "mangle -A INPUT")) << printed.output;
+  EXPECT_EQ(queue_rules(), "");
+}
+
+struct mistake {
+  std::vector<std::string> words;
+  const char* message;
+};
+
+TEST_F(live, mistakes_are_told_and_nothing_is_started) {
+  const mistake mistakes[] = {
+      {{"watch", "-q", "65536"}, "ipq watch: --queue: 65536 is out of range: expected 0 to 65535; "},
+      {{"watch", "-q", "4-2"}, "ipq watch: --queue: 4-2: the first queue is above the last; "},
+      {{"watch", "-q", "0-256"}, "ipq watch: --queue: 0-256: at most 256 queues; "},
+      {{"watch", "-q", "1-"}, "ipq watch: --queue: '' is no number; "},
+      {{"watch", "-q", "x"}, "ipq watch: --queue: 'x' is no number; "},
+      {{"watch", "--max-length", "0"}, "--max-length: 0 is out of range: expected 1 to 4294967295"},
+      {{"watch", "--copy-range", "65532"}, "--copy-range: 65532 is out of range: expected 1 to 65531"},
+      {{"watch", "--count", "-1"}, "--count: '-1' is no number"},
+      {{"watch", "--for", "5"}, "--for: '5' is no time: expected a number and us, ms, s, min or h, as 10s"},
+      {{"watch", "--workers", "0"}, "--workers: 0 is out of range: expected 1 to 256"},
+      {{"watch", "--workers", "3", "-q", "0-1"}, "--workers 3: more threads than queues, of which there are 2"},
+      {{"watch", "--fail", "maybe"}, "ipq watch: --fail: maybe not in {open,closed}"},
+      {{"watch", "--dry-run"}, "--dry-run: there is no --select to print"},
+      {{"watch", "--select", "outside", "udp dport 1"}, "outside"},
+      {{"watch", "--select", "output", "udp dprt 1"}, "udp dprt 1"},
+      {{"watch", "--select", "output", "udp dport 1 drop"}, "drop"},
+      {{"watch", "udp", "prt", "5"}, "ipq watch: filter:1:5: "},
+      {{"drop", "--else", "perhaps"}, "ipq drop: --else: 'perhaps': expected accept or drop; "},
+      {{"accept", "port", "70000"}, "ipq accept: filter:1:"},
+  };
+  for (const auto& [words, message] : mistakes) {
+    std::vector<std::string> command{IPQ_COMMAND};
+    command.insert(command.end(), words.begin(), words.end());
+    const auto ended = run(command);
+    EXPECT_EQ(ended.status, 2) << message << '\n' << ended.output;
+    EXPECT_TRUE(has(ended.output, message)) << message << '\n' << ended.output;
+    EXPECT_EQ(queue_rules(), "");
+  }
+  const auto no_netns = ipq("watch --netns no_such");
+  EXPECT_EQ(no_netns.status, 1);
+  EXPECT_TRUE(has(no_netns.output, "ipq watch: network namespace no_such: ")) << no_netns.output;
+}
+
+TEST_F(live, output_to_a_full_disk) {
+  flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
+  kernel_tests::background_command full({"bash", "-c", "exec " IPQ_COMMAND " watch >/dev/full"});
+  wait_until("somebody serves the queue", [] { return has(must_ipq("status"), "ipq ("); });
+  send("passes");
+  EXPECT_EQ(flow4().arrived(), "passes");
+  const auto ended = full.wait();
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(has(ended.output, "ipq watch: write to standard output: No space left on device\n")) << ended.output;
+}
+
+TEST_F(live, full_queue_is_counted_and_explained) {
+  flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
+  for (const bool open : {false, true}) {
+    std::vector<std::string> words{"accept", "--max-length", "4"};
+    if (open) words.push_back("--fail-open");
+    live_command accept(words);
+    accept.signal(SIGSTOP);
+    for (int i = 0; i < 10; ++i) send("x");
+    accept.signal(SIGCONT);
+    for (int i = 0; i < (open ? 10 : 4); ++i) EXPECT_EQ(flow4().arrived(), "x");
+    EXPECT_TRUE(flow4().nothing_arrived());
+    const auto ended = accept.interrupt();
+    EXPECT_TRUE(has(ended.output, "4 received, 4 accepted, 0 dropped")) << ended.output;
+    if (!open && kernel_tests::queue_counters_are_shown()) {
+      EXPECT_TRUE(has(ended.output, ", 6 lost\nipq accept: 6 packets found the queue full: a larger --max-length"))
+          << ended.output;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tool_tests

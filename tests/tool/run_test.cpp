@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT
+// ipq run with real packets: what its rules do to them, reloads under traffic, metrics, recordings.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <random>
+#include <regex>
+#include <thread>
+
+#include "ipq/capture.hpp"
+#include "ipq_command.hpp"
+#include "kernel/flow.hpp"
+#include "kernel/process.hpp"
+#include "live_command.hpp"
+
+namespace tool_tests {
+namespace {
+
+using kernel_tests::run;
+using kernel_tests::wait_until;
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+class rules : public kernel_tests::flow_test {
+ protected:
+  rules() {
+    char name[] = "/tmp/ipq_rules_XXXXXX";
+    if (mkdtemp(name) == nullptr) throw std::runtime_error("no folder for rules");
+    folder_ = name;
+  }
+  ~rules() override { std::filesystem::remove_all(folder_); }
+
+  static std::vector<std::string> on_flow(std::vector<std::string> words) {
+    words.insert(words.begin(), {"run", "--select", "output", "udp dport 5000"});
+    return words;
+  }
+  void send(const std::string& payload) const { flow4().send(payload); }
+
+  [[nodiscard]] std::string path(const char* name) const { return folder_ / name; }
+  std::string write(const char* name, std::string_view text) const {
+    // As editors do, so that a reader sees the old file or the new one.
+    std::ofstream(path("new"), std::ios::binary) << text;
+    std::filesystem::rename(path("new"), path(name));
+    return path(name);
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+TEST_F(rules, decide_count_and_log) {
+  live_command command(
+      on_flow({"-t", "count all, continue", "log \"bad\", drop : udp[8:3] = 0x626164", "--else", "accept"}));
+  send("good");
+  send("bad");
+  send("good too");
+  EXPECT_EQ(flow4().arrived(), "good");
+  EXPECT_EQ(flow4().arrived(), "good too");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  const std::regex wanted(
+      "(.|\n)*"
+      "bad output near0 uid [0-9]+ IP 192\\.0\\.2\\.1\\.[0-9]+ > 192\\.0\\.2\\.2\\.5000: UDP, length 3: drop\n"
+      "ipq run: 3 received, 2 accepted, 1 dropped, (0 lost|lost: not shown here)\n"
+      " +packets +bytes  rule\n"
+      " +3 +99  count all, continue\n"
+      " +1 +31  log \"bad\", drop : udp\\[8:3\\] = 0x626164\n"
+      " +2 +68  \\(no rule\\)\n"
+      " +3 +99  count all\n");
+  EXPECT_TRUE(std::regex_match(ended.output, wanted)) << ended.output;
+}
+
+TEST_F(rules, delay_pings_by_100_ms) {
+  live_command command({"run", "--select", "output", "icmp type echo-request", "delay 100ms"});
+  const auto pings = run(kernel_tests::split("ping -n -c 5 -i 0.02 -W 5 192.0.2.2"));
+  EXPECT_EQ(pings.status, 0) << pings.output;
+  const std::regex reply("icmp_seq=([0-9]+) ttl=64 time=([0-9.]+) ms");
+  int expected = 0;
+  for (std::sregex_iterator each(pings.output.begin(), pings.output.end(), reply), end; each != end; ++each) {
+    EXPECT_EQ(std::stoi((*each)[1]), ++expected) << "equal delays keep the order\n" << pings.output;
+    EXPECT_GE(std::stod((*each)[2]), 100.0);
+  }
+  EXPECT_EQ(expected, 5) << pings.output;
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
+TEST_F(rules, delayed_packets_go_at_once_at_the_end) {
+  live_command command(on_flow({"drop, delay 60min : udp[8] = 0x78", "delay 60min : udp[8] = 0x68"}));
+  send("held");
+  send("x");
+  send("passes");
+  EXPECT_EQ(flow4().arrived(), "passes");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_EQ(flow4().arrived(), "held");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_TRUE(has(ended.output, "3 received, 2 accepted, 1 dropped")) << ended.output;
+}
+
+TEST_F(rules, delay_is_bounded_and_the_rest_gets_the_stated_verdict) {
+  for (const std::string beyond : {"accept", "drop"}) {
+    using words_of = std::vector<std::string>;
+    for (const auto& bound : {words_of{"--delay-packets", "2"}, words_of{"--delay-bytes", "70"}}) {
+      auto words = on_flow({"delay 60min", "--delay-full", beyond});
+      words.insert(words.end(), bound.begin(), bound.end());
+      live_command command(words);
+      for (int i = 0; i < 5; ++i) send(std::to_string(i));
+      if (beyond == "accept") {
+        for (int i = 2; i < 5; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+      }
+      EXPECT_TRUE(flow4().nothing_arrived());
+      const auto ended = command.interrupt();
+      for (int i = 0; i < 2; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+      EXPECT_TRUE(flow4().nothing_arrived());
+      EXPECT_TRUE(
+          has(ended.output, "ipq run: 3 packets to be delayed exceeded --delay-packets or --delay-bytes: " + beyond))
+          << ended.output;
+    }
+  }
+}
+
+TEST_F(rules, rewrite_an_answer) {
+  live_command command(
+      on_flow({R"(replace "\xc6\x33\x64\x07" with "\xcb\x00\x71\x09", set ttl 7 : udp src port 5000)"}));
+  const std::string answer("\x12\x34\x81\x80 ipq.example A \xc6\x33\x64\x07", 23);
+  const std::string rewritten("\x12\x34\x81\x80 ipq.example A \xcb\x00\x71\x09", 23);
+  send(answer);
+  EXPECT_EQ(flow4().arrived(), rewritten);
+  flow6().send(answer);
+  EXPECT_EQ(flow6().arrived(), rewritten);
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
+TEST_F(rules, copies_are_sent_once_and_not_judged) {
+  live_command command(on_flow({"duplicate 100%, count seen", "--count", "4"}));
+  send("twice");
+  flow6().send("twice as well");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(flow4().arrived(), "twice");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(flow6().arrived(), "twice as well");
+  const auto ended = command.end();
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_TRUE(has(ended.output, "4 received, 4 accepted")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ipq run: 2 copies sent, 0 could not be\n")) << ended.output;
+  EXPECT_TRUE(std::regex_search(ended.output, std::regex(" 2 +[0-9]+  count seen\n"))) << ended.output;
+}
+
+TEST_F(rules, seed_makes_loss_the_same) {
+  const auto arrived_with = [&](const char* seed) {
+    live_command command(on_flow({"loss 50%", "--seed", seed}));
+    for (int i = 0; i < 40; ++i) send(std::to_string(i));
+    std::string arrived;
+    command.interrupt();
+    while (const auto one = flow4().far_socket().receive_now()) arrived += *one + " ";
+    return arrived;
+  };
+  const std::string first = arrived_with("1");
+  EXPECT_GT(first.size(), 10u);
+  EXPECT_LT(first.size(), 100u);
+  EXPECT_EQ(arrived_with("1"), first);
+  EXPECT_NE(arrived_with("2"), first);
+}
+
+std::string random_bytes(std::size_t size) {
+  std::mt19937 from(7);
+  std::string made(size, '\0');
+  for (char& each : made) each = static_cast<char>(from());
+  return made;
+}
+
+// Rules are read again, over and over, while a TCP connection and datagrams go through them: every byte arrives, every
+// datagram meets the old rules or the new ones.
+TEST_F(rules, reload_under_traffic_loses_and_misjudges_nothing) {
+  const std::string one = "count judged, accept : udp port 5000\ncount tcp, accept : tcp\ndrop\n";
+  const std::string two = "count tcp : tcp\ncount judged : port 5000\ndrop\n";
+  const auto file = write("rules", one);
+  live_command command({"run", "-f", file, "--select", "output", "udp dport 5000", "--select", "output",
+                        "tcp dport 5001", "--select", "input", "tcp sport 5001", "--max-length", "10000"});
+  const std::string sent = random_bytes(4 << 20);
+  const kernel_tests::tcp_listener listener(far_ns(), far_address, 5001);
+  std::string received;
+  std::jthread receiver([&] {
+    const auto connection = listener.accept();
+    std::string part(1 << 16, '\0');
+    for (ssize_t size; (size = ::read(connection.get(), part.data(), part.size())) > 0;)
+      received.append(part, 0, static_cast<std::size_t>(size));
+  });
+  const auto connection = kernel_tests::tcp_connect(near_ns(), far_address, 5001);
+  std::jthread sender([&] {
+    for (std::size_t at = 0; at < sent.size();) {
+      const ssize_t size = ::write(connection.get(), sent.data() + at, sent.size() - at);
+      if (size <= 0) return;
+      at += static_cast<std::size_t>(size);
+    }
+    ::shutdown(connection.get(), SHUT_WR);
+  });
+  int datagrams = 0, reloads = 0;
+  for (; reloads < 30; ++reloads) {
+    write("rules", reloads % 2 == 0 ? two : one);
+    command.signal(SIGHUP);
+    for (int i = 0; i < 10; ++i) send(std::to_string(datagrams++));
+    EXPECT_TRUE(command.notice().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    EXPECT_EQ(command.notice(), "READY=1\nSTATUS=rules loaded");
+    for (int i = datagrams - 10; i < datagrams; ++i) ASSERT_EQ(flow4().arrived(), std::to_string(i));
+  }
+  sender.join();
+  receiver.join();
+  EXPECT_TRUE(received == sent);
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, " 0 dropped")) << ended.output;
+  // The count of a name goes on over reloads.
+  EXPECT_TRUE(std::regex_search(ended.output, std::regex(" 300 +[0-9]+  count judged\n"))) << ended.output;
+}
+
+TEST_F(rules, wrong_new_rules_leave_the_old_ones) {
+  const auto file = write("rules", "drop : udp[8] = 0x78\n");
+  live_command command({"run", "-f", file, "--select", "output", "udp dport 5000"});
+  const auto reload = [&](std::string_view text) {
+    write("rules", text);
+    command.signal(SIGHUP);
+    EXPECT_TRUE(command.notice().starts_with("RELOADING=1\n"));
+    return command.notice();
+  };
+  constexpr const char* kept = "READY=1\nSTATUS=the new rules are wrong: the old ones stay";
+  EXPECT_EQ(reload("accept\ndorp : udp\n"), kept);
+  EXPECT_EQ(reload("record elsewhere.pcapng\n"), kept);
+  std::filesystem::remove(path("rules"));
+  command.signal(SIGHUP);
+  EXPECT_TRUE(command.notice().starts_with("RELOADING=1\n"));
+  EXPECT_EQ(command.notice(), kept);
+  send("x");
+  send("y");
+  EXPECT_EQ(flow4().arrived(), "y");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_EQ(reload("drop : udp[8] = 0x79\n"), "READY=1\nSTATUS=rules loaded");
+  send("x");
+  send("y");
+  EXPECT_EQ(flow4().arrived(), "x");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, "rules:2:1: ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "\n  dorp : udp\n  ^\n")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "elsewhere.pcapng: was not opened at the start")) << ended.output;
+  EXPECT_FALSE(std::filesystem::exists(path("elsewhere.pcapng")));
+}
+
+std::string scrape(const kernel_tests::netns& where, std::string_view address) {
+  const auto connection = kernel_tests::tcp_connect(where, address, 9100);
+  constexpr std::string_view request = "GET /metrics HTTP/1.0\r\n\r\n";
+  if (::write(connection.get(), request.data(), request.size()) < 0) return "";
+  std::string text, part(4096, '\0');
+  for (ssize_t size; (size = ::read(connection.get(), part.data(), part.size())) > 0;)
+    text.append(part, 0, static_cast<std::size_t>(size));
+  return text;
+}
+
+TEST_F(rules, metrics_for_prometheus) {
+  live_command command(on_flow({"count named, continue : udp", "drop : udp[8] = 0x78", "delay 20ms : udp[8] = 0x64",
+                                "--metrics", "127.0.0.1:9100"}));
+  send("x");
+  send("delayed");
+  send("y");
+  EXPECT_EQ(flow4().arrived(), "y");
+  EXPECT_EQ(flow4().arrived(), "delayed");
+  std::string text;
+  wait_until("the counters tell it", [&] {
+    text = scrape(near_ns(), "127.0.0.1");
+    return has(text, "ipq_verdicts_total{verdict=\"accept\"} 2");
+  });
+  for (const char* line :
+       {"HTTP/1.1 200 OK", "ipq_packets_received_total 3\n", "ipq_verdicts_total{verdict=\"drop\"} 1\n",
+        "ipq_rule_packets_total{rule=\"2\",text=\"drop : udp[8] = 0x78\"} 1\n",
+        "ipq_rule_packets_total{rule=\"none\",text=\"\"} 1\n", "ipq_count_packets_total{name=\"named\"} 3\n",
+        "ipq_delayed_packets 0\n", "ipq_delay_refused_total 0\n", "ipq_verdict_latency_seconds_count 3\n",
+        "ipq_verdict_latency_seconds_bucket{le=\"+Inf\"} 3\n", "ipq_reloads_total{result=\"failed\"} 0\n"}) {
+    EXPECT_TRUE(has(text, line)) << line << '\n' << text;
+  }
+  EXPECT_FALSE(has(text, "ipq_verdict_latency_seconds_bucket{le=\"0.01\"} 3\n")) << "one of them took 20 ms";
+  if (kernel_tests::queue_counters_are_shown()) {
+    EXPECT_TRUE(has(text, "ipq_queue_waiting_packets{queue=\"0\"} 0\n")) << text;
+    EXPECT_TRUE(has(text, "ipq_queue_lost_total{queue=\"0\",cause=\"queue_full\"} 0\n")) << text;
+  }
+  // Also the threads of the server have few rights.
+  for (const auto& each : std::filesystem::directory_iterator("/proc/" + std::to_string(command.pid()) + "/task")) {
+    std::ifstream file(each.path() / "status");
+    const std::string status((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_TRUE(has(status, "CapEff:\t0000000000001000\n") && has(status, "Seccomp:\t2\n")) << status;
+  }
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
+TEST_F(rules, metrics_address_is_checked) {
+  for (const char* wrong : {"9100", "localhost:9100", "127.0.0.1:0", "127.0.0.1:70000", "[::1]", "::1:9100"}) {
+    const auto ended = run({IPQ_COMMAND, "run", "drop", "--metrics", wrong});
+    EXPECT_EQ(ended.status, 2) << ended.output;
+    EXPECT_TRUE(has(ended.output, "expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100")) << ended.output;
+  }
+  const auto elsewhere =
+      run({IPQ_COMMAND, "run", "drop", "--metrics", "203.0.113.1:9100", "--select", "output", "tcp dport 1"});
+  EXPECT_EQ(elsewhere.status, 1) << elsewhere.output;
+  EXPECT_TRUE(has(elsewhere.output, "ipq run: --metrics 203.0.113.1:9100: can't be listened on")) << elsewhere.output;
+  wait_until("the rules are gone", [] { return queue_rules().empty(); });
+}
+
+TEST_F(rules, recordings_have_every_packet_and_verdict) {
+  const auto file = path("traffic.pcapng");
+  live_command command(on_flow({"record \"" + file + "\", continue", "drop : udp[8] = 0x78", "delay 5ms"}));
+  send("x");
+  send("y");
+  EXPECT_EQ(flow4().arrived(), "y");
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  EXPECT_TRUE(has(ended.output, "traffic.pcapng: 2 packets recorded, 0 lost\n")) << ended.output;
+  auto reader = ipq::capture_reader::open(file);
+  ASSERT_TRUE(reader) << reader.error().message();
+  std::vector<ipq::verdict::action> verdicts;
+  while (const auto batch = reader->receive()) {
+    for (const auto& each : *batch) {
+      const auto* frame = reader->frame_of(each);
+      ASSERT_TRUE(frame != nullptr && frame->recorded);
+      verdicts.push_back(frame->recorded->given.what());
+      EXPECT_EQ(reader->interface_name(each.outdev), "near0");
+    }
+  }
+  EXPECT_EQ(verdicts, (std::vector{ipq::verdict::action::drop, ipq::verdict::action::accept}));
+}
+
+TEST_F(rules, full_disk_ends_no_traffic_and_is_told) {
+  const auto file = path("traffic.pcapng");
+  live_command command(on_flow({"record \"" + file + "\""}),
+                       {"bash", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "bash"});
+  const std::string large(1000, 'x');
+  for (int i = 0; i < 30; ++i) {
+    send(large);
+    EXPECT_EQ(flow4().arrived(), large);
+  }
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(has(ended.output, "30 received, 30 accepted")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ipq run: record " + file + ": File too large: ")) << ended.output;
+}
+
+TEST_F(rules, files_that_cannot_be_written_start_nothing) {
+  const auto ended = run({IPQ_COMMAND, "run", "record /no_such_folder/x.pcapng", "--select", "output", "tcp dport 1"});
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_EQ(ended.output, "ipq run: record /no_such_folder/x.pcapng: No such file or directory\n");
+  EXPECT_EQ(queue_rules(), "");
+  const auto full = run({IPQ_COMMAND, "run", "record /dev/full", "--select", "output", "tcp dport 1"});
+  EXPECT_EQ(full.status, 1);
+  EXPECT_TRUE(has(full.output, "ipq run: record /dev/full: No space left on device")) << full.output;
+  wait_until("the rules are gone", [] { return queue_rules().empty(); });
+}
+
+TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
+  const struct {
+    std::vector<std::string> words;
+    const char* message;
+  } mistakes[] = {
+      {{"run"}, "ipq run: there are no rules: name a file with -f, or give rules as arguments\n"},
+      {{"run", "drop : udp prt 5"}, "ipq run: rule 1:1:12: "},
+      {{"run", "accept", "dorp"}, "ipq run: rule 2:1:1: "},
+      {{"check", "accept : udp prt 5"}, "\n  accept : udp prt 5\n               ^\n"},
+      {{"run", "-f", "/no_such_file"}, "/no_such_file: "},
+      {{"check", "-f", "/dev/zero"}, "/dev/zero: "},
+      {{"run", "accept", "--seed", "x"}, "--seed: 'x' is no number"},
+      {{"run", "accept", "--delay-packets", "0"}, "--delay-packets: 0 is out of range"},
+      {{"run", "accept", "--delay-bytes", "1T"}, "--delay-bytes: '1T' is no size"},
+      {{"run", "accept", "--delay-full", "keep"}, "--delay-full: 'keep': expected accept or drop"},
+      {{"run", "accept", "--duplicate-mark", "0"}, "--duplicate-mark: '0': expected a number from 1 to 0xffffffff"},
+      {{"run", "accept", "--else", "no"}, "--else: 'no': expected accept or drop"},
+      {{"run", "set ttl 1", "--copy-range", "64"},
+       "--copy-range: rules with set, replace or corrupt take whole packets"},
+  };
+  for (const auto& [words, message] : mistakes) {
+    std::vector<std::string> command{IPQ_COMMAND};
+    command.insert(command.end(), words.begin(), words.end());
+    if (words[0] == "run") command.insert(command.end(), {"--select", "output", "udp dport 1"});
+    const auto ended = run(command);
+    EXPECT_EQ(ended.status, 2) << message << '\n' << ended.output;
+    EXPECT_TRUE(has(ended.output, message)) << message << '\n' << ended.output;
+    EXPECT_EQ(queue_rules(), "");
+  }
+  EXPECT_EQ(run({IPQ_COMMAND, "check", "drop", "accept : udp"}).output, "2 rules: no fault\n");
+  EXPECT_EQ(run({IPQ_COMMAND, "check", "-f", write("rules", "drop\n")}).output, "1 rule: no fault\n");
+}
+
+TEST_F(rules, copies_need_a_right) {
+  const auto ended =
+      run({"setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", IPQ_COMMAND, "run", "duplicate 10%"});
+  EXPECT_EQ(ended.status, 3) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ipq run: duplicate: sending copies of packets takes CAP_NET_RAW")) << ended.output;
+}
+
+}  // namespace
+}  // namespace tool_tests

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// ipq check: whether rules are right.
+#include <fmt/format.h>
+
+#include "commands.hpp"
+#include "rule_options.hpp"
+
+namespace tool {
+
+int check_main(int argc, char** argv) {
+  command_line line("check", "Checks rules as ipq run would, and starts nothing.");
+  rule_options options;
+  add_rule_options(line.app(), options);
+  if (const auto end = line.parse(argc, argv)) return *end;
+  const auto rules = compile_rules(options);
+  if (!rules) return report("check", rules.error());
+  fmt::print("{} rule{}: no fault\n", rules->size(), rules->size() == 1 ? "" : "s");
+  return done;
+}
+
+}  // namespace tool

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "filter_handler.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <deque>
+#include <iterator>
+
+#include "command_line.hpp"
+
+namespace tool {
+namespace {
+
+class filter_handler final : public handler {
+ public:
+  filter_handler(const filter_job& job, const interface_names& names, output& to, live_session& session)
+      : job_(job), names_(names), to_(to), session_(session) {}
+
+  ipq::result<void> take(ipq::source& from, std::span<const ipq::packet> packets) override {
+    matched_.clear();
+    for (const ipq::packet& each : packets) {
+      const bool matches = !job_.filter || job_.filter->matches(each, names_);
+      matched_.push_back(matches);
+      if (auto given = from.set_verdict(each, matches ? job_.matching : job_.others); !given) return given;
+    }
+    return {};
+  }
+
+  void after(std::span<const ipq::packet> packets) override {
+    if (!job_.how.lines) return;
+    const auto now = wall_clock::now();
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+      if (!matched_[i]) continue;
+      (job_.how.json ? print_json : print_line)(lines_, packets[i], names_, job_.how.style, now);
+      if (job_.how.verdict && !job_.how.json) {
+        fmt::format_to(std::back_inserter(lines_), ": {}", to_string(job_.matching));
+      }
+      lines_.push_back('\n');
+    }
+    if (!to_.write(lines_)) session_.stop();
+  }
+
+ private:
+  const filter_job& job_;
+  interface_names names_;
+  output& to_;
+  live_session& session_;
+  fmt::memory_buffer lines_;
+  std::vector<bool> matched_;
+};
+
+}  // namespace
+
+outcome<std::optional<ipq::tool::rules::filter>> compile_filter(const std::vector<std::string>& words) {
+  if (words.empty()) return std::nullopt;
+  ipq::tool::rules::source text{.name = "filter", .text = {}};
+  for (const std::string& each : words) text.text += (text.text.empty() ? "" : " ") + each;
+  auto made = ipq::tool::rules::filter::compile(text);
+  if (made) return *std::move(made);
+  std::string message = render(made.error());
+  while (message.ends_with('\n')) message.pop_back();
+  return fail(wrong_usage, std::move(message));
+}
+
+interface_names make_interface_names(std::shared_ptr<const ipq::interface_names> from) {
+  static_cast<void>(from->find(1));
+  return [from = std::move(from), last = ipq::interface{}](std::uint32_t index) mutable -> std::string_view {
+    last = from->find(index);
+    return last.name_view();
+  };
+}
+
+void add_show_options(CLI::App& to, show& how) {
+  to.add_flag("--json", how.json, "one JSON object a line, for machines");
+  to.add_flag("-x,--bytes", how.style.bytes, "print the bytes, too");
+  to.add_flag("-t,--no-time{false}", how.style.time, "do not print the time of day");
+}
+
+int run_filter(const char* command, const live_options& options, const filter_job& job) {
+  block_signals();
+  if (options.selection.is_dry_run()) return print_dry_run(command, options);
+  const bool owner = job.how.lines || (job.filter && job.filter->tests_owner());
+  const bool accepts_all =
+      job.matching.what() == ipq::verdict::action::accept && job.others.what() == ipq::verdict::action::accept;
+  auto session = live_session::open(command, options, {.uid_gid = owner, .accept_rest = accepts_all});
+  if (!session) return report(command, session.error());
+  if (auto selected = session->select(); !selected) return report(command, selected.error());
+
+  const auto names = make_interface_names(std::make_shared<const ipq::interface_names>());
+  output to(STDOUT_FILENO);
+  std::deque<filter_handler> made;
+  std::vector<handler*> handlers;
+  for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, names, to, *session));
+  const auto served = session->serve(handlers, {});
+  session->print_summary();
+  if (!served) return report(command, served.error());
+  // A reader who has seen enough is no failure.
+  if (to.error() != 0 && to.error() != EPIPE) {
+    return report(command, {failed, fmt::format("write to standard output: {}", std::strerror(to.error()))});
+  }
+  return done;
+}
+
+}  // namespace tool

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+#include "live.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <exception>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include "privileges.hpp"
+
+namespace tool {
+namespace {
+
+sigset_t awaited_signals() noexcept {
+  sigset_t made;
+  sigemptyset(&made);
+  for (const int each : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&made, each);
+  return made;
+}
+
+// For poll(): rounded up, so that it does not wake before the time.
+timespec until(steady::time_point due) noexcept {
+  const auto left = std::max(due - steady::now(), steady::duration::zero());
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+  return {.tv_sec = seconds.count(), .tv_nsec = std::chrono::nanoseconds(left - seconds).count()};
+}
+
+// Waits until one is readable or the time has come; a signal counts as that.
+int wait_readable(std::span<pollfd> fds, steady::time_point due) noexcept {
+  const timespec limit = until(due);
+  return ::ppoll(fds.data(), fds.size(), due == steady::time_point::max() ? nullptr : &limit, nullptr);
+}
+
+std::string_view plural(std::uint64_t number) noexcept {
+  return number == 1 ? "" : "s";
+}
+
+}  // namespace
+
+void block_signals() {
+  const sigset_t awaited = awaited_signals();
+  ::pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+void live_session::shared::stop() noexcept {
+  stopping = true;
+  for (ipq::queue& each : queues) each.stop();
+  const std::uint64_t one = 1;
+  static_cast<void>(::write(wake, &one, sizeof one));
+}
+
+void live_session::shared::fail(failure what) noexcept {
+  {
+    const std::lock_guard guard(lock);
+    if (!wrong) wrong = std::move(what);
+  }
+  stop();
+}
+
+live_session::shared::~shared() {
+  for (const int fd : {wake, ended, signals})
+    if (fd >= 0) ::close(fd);
+}
+
+outcome<live_session> live_session::open(const char* command, const live_options& options, const wish& how) {
+  if (auto checked = check(options); !checked) return std::unexpected(checked.error());
+  ::tzset();  // reads a file, which is better done now
+  live_session made(command, options);
+  made.shared_ = std::make_unique<shared>();
+  made.shared_->left = options.count == 0 ? std::numeric_limits<std::uint64_t>::max() : options.count;
+  made.shared_->wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  made.shared_->ended = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const sigset_t awaited = awaited_signals();
+  made.shared_->signals = ::signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (made.shared_->wake < 0 || made.shared_->ended < 0 || made.shared_->signals < 0) {
+    return fail(failed, fmt::format("open descriptors for signals: {}", std::strerror(errno)));
+  }
+  made.shared_->queues.reserve(options.queues());
+  for (unsigned number = options.first_queue; number <= options.last_queue; ++number) {
+    ipq::queue_options wanted = options.queue(static_cast<std::uint16_t>(number));
+    wanted.uid_gid = how.uid_gid;
+    if (how.max_length && !options.max_length) wanted.max_length = *how.max_length;
+    if (how.accept_rest) {
+      wanted.unanswered = ipq::verdict::accept();
+      wanted.at_close = ipq::queue_options::closing::accept_waiting;
+    }
+    auto opened = ipq::queue::open(wanted);
+    if (!opened) return std::unexpected(failure(opened.error()));
+    made.shared_->queues.push_back(*std::move(opened));
+  }
+  return made;
+}
+
+outcome<void> live_session::select() {
+  auto installed = options_->selection.install(options_->range());
+  if (!installed) return std::unexpected(installed.error());
+  selected_ = *std::move(installed);
+  return {};
+}
+
+void live_session::announce() const {
+  const std::string which = options_->queues() == 1
+                                ? fmt::format("queue {}", options_->first_queue)
+                                : fmt::format("queues {} to {}", options_->first_queue, options_->last_queue);
+  fmt::print(stderr, "ipq {}: serving {}; {}\n", command_, which,
+             options_->fail_open && !options_->fails_open()
+                 ? "when the queue is full packets pass (--fail-open), when nobody listens they are dropped"
+                 : options_->selection.policy_text());
+  if (selected_) fmt::print(stderr, "ipq {}: packets are selected by {}\n", command_, selected_->description());
+}
+
+outcome<void> live_session::serve(std::span<handler* const> handlers, const hooks& calls) {
+  if (auto dropped = drop_capabilities(); !dropped) return dropped;
+  if (calls.prepare) {
+    if (auto prepared = calls.prepare(); !prepared) return prepared;
+  }
+  if (auto restricted = restrict_system_calls(); !restricted) return restricted;
+  announce();
+
+  {
+    std::vector<std::jthread> workers;
+    shared_->running = static_cast<unsigned>(handlers.size());
+    for (unsigned i = 0; i < handlers.size(); ++i) workers.emplace_back([this, i, handlers] { work(*handlers[i], i); });
+    manager_->say("READY=1");
+    wait_for_end(calls.reload);
+  }
+  // What delayed packets were decided goes out now.
+  for (ipq::queue& each : shared_->queues) {
+    if (const auto sent = each.flush(); !sent) shared_->fail(sent.error());
+  }
+  if (selected_) {
+    if (auto removed = selected_->remove(); !removed) shared_->fail(removed.error());
+  }
+  if (shared_->wrong) return std::unexpected(*shared_->wrong);
+  return {};
+}
+
+void live_session::wait_for_end(const std::function<void()>& reload) {
+  const auto end = options_->duration ? steady::now() + *options_->duration : steady::time_point::max();
+  bool asked_to_stop = false, said_so = false;
+  while (shared_->running > 0 || !said_so) {
+    if (shared_->stopping && !std::exchange(said_so, true)) manager_->say("STOPPING=1");
+    if (shared_->running == 0) continue;
+    pollfd fds[] = {{.fd = shared_->signals, .events = POLLIN, .revents = 0},
+                    {.fd = shared_->ended, .events = POLLIN, .revents = 0}};
+    wait_readable(fds, shared_->stopping ? steady::time_point::max() : end);
+    if (!shared_->stopping && steady::now() >= end) shared_->stop();
+    signalfd_siginfo got{};
+    while (::read(shared_->signals, &got, sizeof got) == sizeof got) {
+      if (got.ssi_signo == SIGHUP && reload) {
+        if (!shared_->stopping) reload();
+      } else if (asked_to_stop) {
+        // Something holds a worker, as output that nobody reads. The kernel deals with what waits.
+        fmt::print(stderr, "ipq {}: ended by a second signal\n", command_);
+        selected_.reset();
+        ::_exit(failed);
+      } else {
+        asked_to_stop = true;
+        shared_->stop();
+      }
+    }
+    std::uint64_t count = 0;
+    static_cast<void>(::read(shared_->ended, &count, sizeof count));
+  }
+}
+
+void live_session::work(handler& with, unsigned worker) const noexcept {
+  try {
+    std::vector<ipq::queue*> mine;
+    for (std::size_t i = worker; i < shared_->queues.size(); i += options_->workers)
+      mine.push_back(&shared_->queues[i]);
+    const auto served = mine.size() == 1 ? serve_one(with, *mine[0]) : serve_several(with, mine);
+    with.finish();
+    if (!served) shared_->fail(served.error());
+  } catch (const std::exception& thrown) {
+    shared_->fail({failed, thrown.what()});
+  }
+  shared_->stop();
+  --shared_->running;
+  const std::uint64_t one = 1;
+  static_cast<void>(::write(shared_->ended, &one, sizeof one));
+}
+
+ipq::result<void> live_session::take(handler& with, ipq::queue& from, const ipq::batch& received) const {
+  for (const ipq::event& each : received.events()) {
+    // A queue that is not ours any more, or a lost right: nothing will be decided from here on.
+    if (each.what == ipq::event::kind::refused) {
+      ipq::error wrong;
+      wrong.code = each.code;
+      wrong.operation = "set verdict in queue";
+      wrong.queue = from.number();
+      return std::unexpected(wrong);
+    }
+  }
+  if (received.empty()) return {};
+  std::uint64_t before = shared_->left.load(std::memory_order_relaxed);
+  std::uint64_t mine = 0;
+  if (options_->count == 0) {
+    mine = received.size();
+  } else {
+    do mine = std::min<std::uint64_t>(before, received.size());
+    while (!shared_->left.compare_exchange_weak(before, before - mine));
+  }
+  const std::span<const ipq::packet> packets(&received[0], mine);
+  if (mine > 0) {
+    if (auto taken = with.take(from, packets); !taken) return taken;
+    if (auto sent = from.flush(); !sent) return sent;
+    with.after(packets);
+  }
+  if (options_->count != 0 && before == mine) shared_->stop();
+  return {};
+}
+
+ipq::result<void> live_session::serve_one(handler& with, ipq::queue& from) const {
+  for (;;) {
+    const auto received = from.receive(with.next_due());
+    if (received) {
+      if (auto taken = take(with, from, *received); !taken) return taken;
+    } else if (received.error().is(ECANCELED)) {
+      return {};
+    } else if (!received.error().is(ETIMEDOUT) && !received.error().is(EINTR)) {
+      return std::unexpected(received.error());
+    }
+    if (auto done_now = with.tick(); !done_now) return done_now;
+  }
+}
+
+ipq::result<void> live_session::serve_several(handler& with, std::span<ipq::queue* const> from) const {
+  std::vector<pollfd> fds{{.fd = shared_->wake, .events = POLLIN, .revents = 0}};
+  for (const ipq::queue* each : from) fds.push_back({.fd = each->fd(), .events = POLLIN, .revents = 0});
+  while (!shared_->stopping) {
+    if (wait_readable(fds, with.next_due()) < 0 && errno != EINTR) return ipq::failed("wait for packets", errno);
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      if (fds[i + 1].revents == 0) continue;
+      const auto received = from[i]->try_receive();
+      if (received) {
+        if (auto taken = take(with, *from[i], *received); !taken) return taken;
+      } else if (!received.error().is(ETIMEDOUT) && !received.error().is(EINTR) && !received.error().is(ECANCELED)) {
+        return std::unexpected(received.error());
+      }
+    }
+    if (auto done_now = with.tick(); !done_now) return done_now;
+    for (ipq::queue* each : from)
+      if (auto sent = each->flush(); !sent) return sent;
+  }
+  return {};
+}
+
+ipq::statistics live_session::stats() const {
+  ipq::statistics sum;
+  ipq::statistics::kernel kernel;
+  bool known = true;
+  for (const ipq::queue& each : shared_->queues) {
+    const ipq::statistics one = each.stats();
+    sum.received += one.received;
+    sum.accepted += one.accepted;
+    sum.dropped += one.dropped;
+    sum.repeated += one.repeated;
+    sum.stopped += one.stopped;
+    sum.requeued += one.requeued;
+    sum.gone += one.gone;
+    sum.unanswered += one.unanswered;
+    sum.malformed += one.malformed;
+    sum.undecided += one.undecided;
+    known = known && one.in_kernel.has_value();
+    if (!one.in_kernel) continue;
+    kernel.queued += one.in_kernel->queued;
+    kernel.waiting += one.in_kernel->waiting;
+    kernel.lost_queue_full += one.in_kernel->lost_queue_full;
+    kernel.lost_no_buffer += one.in_kernel->lost_no_buffer;
+  }
+  if (known) sum.in_kernel = kernel;
+  return sum;
+}
+
+void live_session::print_summary() const {
+  const ipq::statistics sum = stats();
+  std::string text =
+      fmt::format("ipq {}: {} received, {} accepted, {} dropped", command_, sum.received, sum.accepted, sum.dropped);
+  const std::pair<const char*, std::uint64_t> rare[] = {{"repeated", sum.repeated},
+                                                        {"stopped", sum.stopped},
+                                                        {"sent to another queue", sum.requeued},
+                                                        {"gone", sum.gone},
+                                                        {"malformed", sum.malformed}};
+  for (const auto& [what, number] : rare)
+    if (number != 0) text += fmt::format(", {} {}", number, what);
+  if (!sum.in_kernel) {
+    text += ", lost: not shown here";
+  } else {
+    const std::uint64_t lost = std::uint64_t{sum.in_kernel->lost_queue_full} + sum.in_kernel->lost_no_buffer;
+    text += fmt::format(", {} lost", lost);
+    if (sum.in_kernel->lost_queue_full != 0) {
+      text += fmt::format("\nipq {}: {} packet{} found the queue full: a larger --max-length holds more", command_,
+                          sum.in_kernel->lost_queue_full, plural(sum.in_kernel->lost_queue_full));
+    }
+    if (sum.in_kernel->lost_no_buffer != 0) {
+      text += fmt::format("\nipq {}: {} packet{} found no buffer: a smaller --copy-range needs less", command_,
+                          sum.in_kernel->lost_no_buffer, plural(sum.in_kernel->lost_no_buffer));
+    }
+  }
+  fmt::print(stderr, "{}\n", text);
+}
+
+}  // namespace tool

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// The counters of ipq run for Prometheus, over HTTP.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "failure.hpp"
+#include "recordings.hpp"
+#include "rule_handler.hpp"
+
+namespace tool {
+
+/// What there is to tell, at one moment.
+struct metrics_snapshot {
+  rule_counters counters;  ///< the sum over the workers
+  rule_handler::rule_totals rules;
+  std::vector<recordings::count> recorded = {};
+  std::uint64_t reloads = 0, reloads_failed = 0;
+  std::uint16_t first_queue = 0, last_queue = 0;  ///< whose numbers in the kernel are asked for
+};
+
+/// Answers GET /metrics with threads of its own, until it goes.
+class metrics_server {
+ public:
+  /// `address`: "127.0.0.1:9100", "[::1]:9100". `look` is called by any thread. Failures: wrong_usage, the address;
+  /// failed, it can't be listened on.
+  [[nodiscard]] static outcome<metrics_server> open(const std::string& address, std::function<metrics_snapshot()> look);
+  metrics_server(metrics_server&&) noexcept;
+  ~metrics_server();
+
+ private:
+  struct parts;
+  explicit metrics_server(std::unique_ptr<parts> made) noexcept;
+  std::unique_ptr<parts> parts_;
+};
+
+/// "HOST:PORT" with a port from 1 to 65535; nothing is resolved.
+[[nodiscard]] bool is_metrics_address(std::string_view text) noexcept;
+
+}  // namespace tool

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include "recordings.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace tool {
+
+outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
+  for (const auto& path : rules.record_files()) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0) {
+      return fail(errno == EACCES || errno == EPERM ? no_rights : failed,
+                  fmt::format("record {}: {}", path.string(), std::strerror(errno)));
+    }
+    files_.push_back({.path = path, .created = fd, .to = nullptr});
+  }
+  return {};
+}
+
+outcome<void> recordings::open(const ipq::tool::rules::interface_names& names) {
+  for (file& each : files_) {
+    // Not by its name: the folder may be one that only special rights lead to.
+    auto opened = ipq::recorder::open(fmt::format("/proc/self/fd/{}", each.created), {.interface_name = names});
+    if (!opened) {
+      return fail(exit_code_of(opened.error()),
+                  fmt::format("record {}: {}", each.path.string(), opened.error().code.message()));
+    }
+    ::close(std::exchange(each.created, -1));
+    each.to = std::make_unique<ipq::recorder>(*std::move(opened));
+  }
+  return {};
+}
+
+outcome<std::vector<ipq::recorder*>> recordings::of(const ipq::tool::rules::ruleset& rules) {
+  std::vector<ipq::recorder*> made;
+  for (const auto& path : rules.record_files()) {
+    const auto found = std::ranges::find(files_, path, &file::path);
+    if (found == files_.end()) {
+      return fail(no_rights,
+                  fmt::format("record {}: was not opened at the start, and can't be now: start again", path.string()));
+    }
+    made.push_back(found->to.get());
+  }
+  return made;
+}
+
+outcome<void> recordings::close() {
+  outcome<void> first;
+  for (file& each : files_) {
+    if (!each.to) continue;
+    if (const auto closed = each.to->close(); !closed && first) {
+      first = fail(failed, fmt::format("record {}: {}: {} packets are missing there", each.path.string(),
+                                       closed.error().code.message(), each.to->counts().lost));
+    }
+  }
+  return first;
+}
+
+std::vector<recordings::count> recordings::counts() const {
+  std::vector<count> made;
+  for (const file& each : files_) {
+    if (each.to) made.push_back({each.path.string(), each.to->counts()});
+  }
+  return made;
+}
+
+recordings::~recordings() {
+  for (const file& each : files_)
+    if (each.created >= 0) ::close(each.created);
+}
+
+}  // namespace tool

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// The files that rules record to: opened once, with all rights, and kept over reloads.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "failure.hpp"
+#include "ipq/recorder.hpp"
+#include "rules/metadata.hpp"
+#include "rules/ruleset.hpp"
+
+namespace tool {
+
+class recordings {
+ public:
+  /// Makes the files of `record FILE` while rights are there. Failures: failed or no_rights, with the file.
+  [[nodiscard]] outcome<void> create(const ipq::tool::rules::ruleset& rules);
+  /// Begins to write to them; starts threads, so rights should have been given up.
+  [[nodiscard]] outcome<void> open(const ipq::tool::rules::interface_names& names);
+
+  /// The recorders of rules, in their order. Failure: one writes to a file that was not created at the start.
+  [[nodiscard]] outcome<std::vector<ipq::recorder*>> of(const ipq::tool::rules::ruleset& rules);
+
+  /// Writes what waits. Failure: the first that could not be written.
+  [[nodiscard]] outcome<void> close();
+
+  struct count {
+    std::string file;
+    ipq::recorder_counts counts;
+  };
+  [[nodiscard]] std::vector<count> counts() const;
+
+ private:
+  struct file {
+    std::filesystem::path path;
+    int created = -1;
+    std::unique_ptr<ipq::recorder> to;
+  };
+  std::deque<file> files_;
+
+ public:
+  recordings() = default;
+  recordings(const recordings&) = delete;
+  recordings& operator=(const recordings&) = delete;
+  ~recordings();
+};
+
+}  // namespace tool

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+// ipq run: judges packets by rules, as ipq-rules(5) describes them.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <charconv>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <random>
+
+#include "command_line.hpp"
+#include "commands.hpp"
+#include "filter_handler.hpp"
+#include "metrics.hpp"
+#include "option.hpp"
+#include "recordings.hpp"
+#include "rule_handler.hpp"
+#include "rule_options.hpp"
+#include "units.hpp"
+
+namespace tool {
+namespace {
+
+struct run_options {
+  live_options live;
+  rule_options rules;
+  ipq::verdict otherwise = ipq::verdict::accept();
+  std::optional<std::uint64_t> seed;
+  std::string metrics;
+  rules::delayed_limits limits;
+  std::uint32_t duplicate_mark = 0x69707164;
+  bool time = true;
+};
+
+parsed<ipq::verdict> parse_verdict(std::string_view text) {
+  if (text == "accept") return ipq::verdict::accept();
+  if (text == "drop") return ipq::verdict::drop();
+  return std::unexpected(fmt::format("'{}': expected accept or drop", text));
+}
+
+parsed<std::uint32_t> parse_mark(std::string_view text) {
+  const bool hex = text.starts_with("0x");
+  std::uint32_t value = 0;
+  const auto [end, error] =
+      std::from_chars(text.data() + (hex ? 2 : 0), text.data() + text.size(), value, hex ? 16 : 10);
+  if (error != std::errc() || end != text.data() + text.size() || value == 0) {
+    return std::unexpected(fmt::format("'{}': expected a number from 1 to 0xffffffff", text));
+  }
+  return value;
+}
+
+void add_options(command_line& line, run_options& options) {
+  CLI::App& app = line.app();
+  add_live_options(line, options.live);
+  add_rule_options(app, options.rules);
+  add_option(app, "--else", options.otherwise, parse_verdict,
+             "what becomes of packets that no rule matches; without it accept")
+      ->type_name("accept|drop");
+  add_option(
+      app, "--seed", options.seed, [](std::string_view text) { return parse_number(text, 0, ~0ull); },
+      "make loss, jitter and the like the same every time")
+      ->type_name("N");
+  add_option(
+      app, "--delay-packets", options.limits.packets,
+      [](std::string_view text) { return parse_number(text, 1, 10'000'000); },
+      "packets that may wait for their time, in each worker; without it 100000")
+      ->type_name("N");
+  add_option(
+      app, "--delay-bytes", options.limits.bytes,
+      [](std::string_view text) { return parse_size(text, 1, std::uint64_t{1} << 40); },
+      "the same in bytes, as 64M; without it 256M")
+      ->type_name("SIZE");
+  add_option(
+      app, "--delay-full", options.limits.beyond,
+      [](std::string_view text) -> parsed<ipq::verdict::action> {
+        auto made = parse_verdict(text);
+        if (!made) return std::unexpected(made.error());
+        return made->what();
+      },
+      "what becomes of packets beyond these; without it drop")
+      ->type_name("accept|drop");
+  add_option(app, "--duplicate-mark", options.duplicate_mark, parse_mark,
+             "mark of the copies that duplicate sends; without it 0x69707164")
+      ->type_name("N");
+  app.add_option("--metrics", options.metrics, "answer Prometheus on this address")->type_name("ADDRESS:PORT");
+  app.add_flag("-t,--no-time{false}", options.time, "do not print the time of day in lines of log");
+}
+
+// What rules ask of the options; also when they are loaded anew.
+outcome<void> check_demands(const rules::ruleset& rules, const run_options& options, bool can_copy) {
+  if (rules.changes() && options.live.copy_range != 0) {
+    return fail(wrong_usage, "--copy-range: rules with set, replace or corrupt take whole packets; leave it out");
+  }
+  if (rules.duplicates() && !can_copy) {
+    return fail(no_rights, "duplicate: sending copies of packets takes CAP_NET_RAW, which was missing at the start");
+  }
+  return {};
+}
+
+class run {
+ public:
+  explicit run(const run_options& options) : options_(options), to_(STDOUT_FILENO) {}
+
+  outcome<void> start() {
+    auto rules = compile_rules(options_.rules);
+    if (!rules) return std::unexpected(rules.error());
+    if (!options_.metrics.empty() && !is_metrics_address(options_.metrics)) {
+      return fail(wrong_usage, fmt::format("--metrics: '{}': expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100",
+                                           options_.metrics));
+    }
+    auto copies = duplicator::open(options_.duplicate_mark);
+    if (copies) {
+      copies_.emplace(*std::move(copies));
+    } else if (rules->duplicates()) {
+      return std::unexpected(copies.error());
+    }
+    if (auto checked = check_demands(*rules, options_, copies_.has_value()); !checked) return checked;
+
+    if (auto created = recordings_.create(*rules); !created) return created;
+
+    live_session::wish wanted{.uid_gid = true};
+    // A packet that is delayed waits in the kernel's queue, too.
+    if (rules->delays()) wanted.max_length = static_cast<std::uint32_t>(options_.limits.packets + 1024);
+    auto session = live_session::open("run", options_.live, wanted);
+    if (!session) return std::unexpected(session.error());
+    session_.emplace(*std::move(session));
+    if (auto selected = session_->select(); !selected) return selected;
+    rules_ = *std::move(rules);
+
+    job_.engine = {.seed = options_.seed ? *options_.seed : std::random_device{}(),
+                   .otherwise = options_.otherwise,
+                   .names = make_interface_names(std::make_shared<const ipq::interface_names>())};
+    job_.limits = options_.limits;
+    job_.copies = copies_ ? &*copies_ : nullptr;
+    job_.style = {.time = options_.time, .colours = has_colours(stdout)};
+    job_.to = &to_;
+    job_.session = &*session_;
+    const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+    job_.epoch = std::chrono::duration_cast<std::chrono::nanoseconds>(since_1970) - steady::now().time_since_epoch();
+    for (unsigned i = 0; i < options_.live.workers; ++i) {
+      pointers_.push_back(&handlers_.emplace_back(job_, rules_in_use{rules_, {}}, i));
+    }
+    return {};
+  }
+
+  outcome<void> serve() {
+    std::vector<handler*> handlers(pointers_.begin(), pointers_.end());
+    auto served = session_->serve(handlers, {.prepare = [this] { return prepare(); }, .reload = [this] { reload(); }});
+    const auto written = recordings_.close();
+    if (served && !written) return written;
+    if (served && to_.error() != 0 && to_.error() != EPIPE) {
+      return fail(failed, fmt::format("write to standard output: {}", std::strerror(to_.error())));
+    }
+    return served;
+  }
+
+  void print_summary() const {
+    session_->print_summary();
+    const rule_counters counters = sum_of_counters();
+    if (counters.delay_refused != 0) {
+      fmt::print(stderr, "ipq run: {} packets to be delayed exceeded --delay-packets or --delay-bytes: {}\n",
+                 counters.delay_refused,
+                 options_.limits.beyond == ipq::verdict::action::accept ? "accepted" : "dropped");
+    }
+    if (counters.duplicates + counters.duplicates_failed != 0) {
+      fmt::print(stderr, "ipq run: {} copies sent, {} could not be\n", counters.duplicates, counters.duplicates_failed);
+    }
+    for (const auto& [file, counts] : recordings_.counts()) {
+      fmt::print(stderr, "ipq run: {}: {} packets recorded, {} lost\n", file, counts.recorded, counts.lost);
+    }
+    const auto totals = sum_of_totals();
+    fmt::print(stderr, "{:>12} {:>14}  rule\n", "packets", "bytes");
+    const auto line = [](const rules::rule_counts& counts, std::string_view text) {
+      std::string shown(text.substr(0, 100));
+      for (char& each : shown)
+        if (each < ' ' || each > '~') each = '?';
+      fmt::print(stderr, "{:>12} {:>14}  {}{}{}\n", counts.packets, counts.bytes, shown,
+                 counts.lost != 0 ? fmt::format(" ({} lost)", counts.lost) : "",
+                 counts.not_applied != 0 ? fmt::format(" ({} could not be changed)", counts.not_applied) : "");
+    };
+    constexpr std::size_t most = 50;
+    std::size_t printed = 0;
+    for (std::size_t i = 0; i < totals.each.size() && printed < most; ++i) {
+      // Of many rules only those that matched.
+      if (totals.each.size() > most && totals.each[i].packets == 0) continue;
+      line(totals.each[i], totals.rules[i].text);
+      ++printed;
+    }
+    line(totals.unmatched, "(no rule)");
+    for (std::size_t i = 0; i < totals.names.size(); ++i) {
+      fmt::print(stderr, "{:>12} {:>14}  count {}\n", totals.names[i].packets, totals.names[i].bytes,
+                 totals.rules.count_names()[i]);
+    }
+  }
+
+ private:
+  [[nodiscard]] rule_counters sum_of_counters() const {
+    rule_counters sum;
+    for (const rule_handler* each : pointers_) {
+      const rule_counters one = each->counters();
+      sum.received += one.received;
+      for (std::size_t i = 0; i < sum.verdicts.size(); ++i) sum.verdicts[i] += one.verdicts[i];
+      sum.delayed += one.delayed;
+      sum.delayed_bytes += one.delayed_bytes;
+      sum.delay_refused += one.delay_refused;
+      sum.duplicates += one.duplicates;
+      sum.duplicates_failed += one.duplicates_failed;
+      for (std::size_t i = 0; i < sum.latency.counts.size(); ++i) sum.latency.counts[i] += one.latency.counts[i];
+      sum.latency.microseconds += one.latency.microseconds;
+    }
+    return sum;
+  }
+
+  [[nodiscard]] rule_handler::rule_totals sum_of_totals() const {
+    rule_handler::rule_totals sum;
+    const std::lock_guard guard(reloading_);
+    for (const rule_handler* each : pointers_) each->add_totals(sum);
+    return sum;
+  }
+
+  outcome<void> prepare() {
+    if (auto opened = recordings_.open(job_.engine.names); !opened) return opened;
+    auto recorders = recordings_.of(rules_);
+    if (!recorders) return std::unexpected(recorders.error());
+    rule_handler::replace(pointers_, {rules_, *std::move(recorders)});
+    if (options_.metrics.empty()) return {};
+    auto opened = metrics_server::open(options_.metrics, [this] {
+      return metrics_snapshot{.counters = sum_of_counters(),
+                              .rules = sum_of_totals(),
+                              .recorded = recordings_.counts(),
+                              .reloads = reloads_,
+                              .reloads_failed = reloads_failed_,
+                              .first_queue = options_.live.first_queue,
+                              .last_queue = options_.live.last_queue};
+    });
+    if (!opened) return std::unexpected(opened.error());
+    metrics_.emplace(*std::move(opened));
+    return {};
+  }
+
+  void reload() {
+    session_->manager().say_reloading();
+    auto rules = compile_rules(options_.rules);
+    outcome<std::vector<ipq::recorder*>> recorders;
+    outcome<void> fit;
+    if (rules) fit = check_demands(*rules, options_, copies_.has_value());
+    if (rules && fit) recorders = recordings_.of(*rules);
+    if (!rules || !fit || !recorders) {
+      ++reloads_failed_;
+      report("run", !rules ? rules.error() : !fit ? fit.error() : recorders.error());
+      fmt::print(stderr, "ipq run: the new rules are wrong: the old ones stay\n");
+      session_->manager().say("READY=1\nSTATUS=the new rules are wrong: the old ones stay");
+      return;
+    }
+    {
+      const std::lock_guard guard(reloading_);
+      rule_handler::replace(pointers_, {*rules, *std::move(recorders)});
+    }
+    ++reloads_;
+    fmt::print(stderr, "ipq run: {} rule{} loaded\n", rules->size(), rules->size() == 1 ? "" : "s");
+    session_->manager().say("READY=1\nSTATUS=rules loaded");
+  }
+
+  const run_options& options_;
+  output to_;
+  rule_job job_;
+  rules::ruleset rules_;  ///< of the start
+  recordings recordings_;
+  std::optional<duplicator> copies_;
+  std::optional<live_session> session_;
+  std::deque<rule_handler> handlers_;
+  std::vector<rule_handler*> pointers_;
+  mutable std::mutex reloading_;  ///< so that a sum is of one set of rules
+  std::atomic<std::uint64_t> reloads_ = 0, reloads_failed_ = 0;
+  std::optional<metrics_server> metrics_;  ///< last: its threads look at the others
+};
+
+}  // namespace
+
+int run_main(int argc, char** argv) {
+  command_line line("run",
+                    "Judges the packets of a queue by rules: ipq-rules(5). SIGHUP reads them again, and keeps the old\n"
+                    "ones if the new ones are wrong.");
+  run_options options;
+  add_options(line, options);
+  if (const auto end = line.parse(argc, argv)) return *end;
+  block_signals();
+  if (options.live.selection.is_dry_run()) return print_dry_run("run", options.live);
+  run running(options);
+  if (auto started = running.start(); !started) return report("run", started.error());
+  const auto served = running.serve();
+  running.print_summary();
+  return served ? done : report("run", served.error());
+}
+
+}  // namespace tool
