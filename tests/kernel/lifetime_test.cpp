@@ -195,8 +195,6 @@ TEST_F(lifetime, thousand_handles_leak_nothing) {
 }
 
 TEST_F(lifetime, pairs_of_handles_leak_nothing) {
-  // Before the first: an ending thread can be seen for a moment longer than it is joined.
-  const auto tasks = threads();
   auto cycle = [](int rounds) {
     for (int round = 0; round < rounds; ++round) {
       handle first{ipv4, IPQ_COPY_PACKET}, second{ipv6, IPQ_COPY_META};
@@ -204,13 +202,16 @@ TEST_F(lifetime, pairs_of_handles_leak_nothing) {
     }
   };
   cycle(20);
+  // Behind the first, as ThreadSanitizer starts a thread of its own with it. An ending thread can be seen for a moment
+  // longer than it is joined, so this may be one too many; what 200 rounds leak is more than that.
+  const auto tasks = threads();
   const auto descriptors = open_descriptors();
   const auto memory = mallinfo2().uordblks;
   cycle(200);
   // The C library keeps memory for a thread or two; what 200 rounds leak, of 32 bytes at the least, is more than that.
   EXPECT_LT(mallinfo2().uordblks, memory + 200 * 32 / 2);
   EXPECT_EQ(open_descriptors(), descriptors);
-  wait_until("the end of every thread that was started", [&] { return threads() == tasks; });
+  wait_until("the end of every thread that was started", [&] { return threads() <= tasks; });
 }
 
 TEST_F(lifetime, packets_leak_nothing) {
