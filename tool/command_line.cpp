@@ -6,9 +6,12 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace tool {
 
@@ -18,8 +21,14 @@ command_line::command_line(const char* name, const char* description) : app_(des
 }
 
 std::optional<int> command_line::parse(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  for (std::string& each : words) {
+    // CLI11 takes "[a,b]" for a list; a filter may be just that.
+    if (each.starts_with('[') && each.ends_with(']')) each.push_back(' ');
+  }
+  std::ranges::reverse(words);
   try {
-    app_.parse(argc, argv);
+    app_.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app_.help());
     return done;

@@ -85,7 +85,8 @@ void add_options(command_line& line, run_options& options) {
              "mark of the copies that duplicate sends; without it 0x69707164")
       ->type_name("N");
   app.add_option("--metrics", options.metrics, "answer Prometheus on this address")->type_name("ADDRESS:PORT");
-  app.add_flag("-t,--no-time{false}", options.time, "do not print the time of day in lines of log");
+  app.add_flag_callback(
+      "-t,--no-time", [&options] { options.time = false; }, "do not print the time of day in lines of log");
 }
 
 // What rules ask of the options; also when they are loaded anew.

@@ -86,7 +86,7 @@ TEST_F(live, watch_accepts_what_its_filter_does_not_match) {
 
 TEST_F(live, accept_and_drop_decide_both_ways) {
   {
-    live_command drop(on_flow({"drop", "-t", "-v", "--count", "2", "[outdev=near0]", "udp[8:3] = 0x626164"}));
+    live_command drop(on_flow({"drop", "-t", "-v", "--count", "2", "[outdev=near0]", "udp[8:2] = 0x6261"}));
     send("bad");
     send("good");
     EXPECT_EQ(flow4().arrived(), "good");

@@ -57,7 +57,7 @@ class rules : public kernel_tests::flow_test {
 
 TEST_F(rules, decide_count_and_log) {
   live_command command(
-      on_flow({"-t", "count all, continue", "log \"bad\", drop : udp[8:3] = 0x626164", "--else", "accept"}));
+      on_flow({"-t", "count all, continue", "log \"bad\", drop : udp[8:2] = 0x6261", "--else", "accept"}));
   send("good");
   send("bad");
   send("good too");
@@ -72,7 +72,7 @@ TEST_F(rules, decide_count_and_log) {
       "ipq run: 3 received, 2 accepted, 1 dropped, (0 lost|lost: not shown here)\n"
       " +packets +bytes  rule\n"
       " +3 +99  count all, continue\n"
-      " +1 +31  log \"bad\", drop : udp\\[8:3\\] = 0x626164\n"
+      " +1 +31  log \"bad\", drop : udp\\[8:2\\] = 0x6261\n"
       " +2 +68  \\(no rule\\)\n"
       " +3 +99  count all\n");
   EXPECT_TRUE(std::regex_match(ended.output, wanted)) << ended.output;
@@ -110,13 +110,15 @@ TEST_F(rules, delay_is_bounded_and_the_rest_gets_the_stated_verdict) {
   for (const std::string beyond : {"accept", "drop"}) {
     using words_of = std::vector<std::string>;
     for (const auto& bound : {words_of{"--delay-packets", "2"}, words_of{"--delay-bytes", "70"}}) {
-      auto words = on_flow({"delay 60min", "--delay-full", beyond});
+      auto words = on_flow({"accept : udp[8] = 0x79", "delay 60min", "--delay-full", beyond});
       words.insert(words.end(), bound.begin(), bound.end());
       live_command command(words);
       for (int i = 0; i < 5; ++i) send(std::to_string(i));
+      send("y");  // the last to be judged
       if (beyond == "accept") {
         for (int i = 2; i < 5; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
       }
+      EXPECT_EQ(flow4().arrived(), "y");
       EXPECT_TRUE(flow4().nothing_arrived());
       const auto ended = command.interrupt();
       for (int i = 0; i < 2; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
@@ -155,11 +157,12 @@ TEST_F(rules, copies_are_sent_once_and_not_judged) {
 
 TEST_F(rules, seed_makes_loss_the_same) {
   const auto arrived_with = [&](const char* seed) {
-    live_command command(on_flow({"loss 50%", "--seed", seed}));
+    live_command command(on_flow({"accept : udp[8] = 0x79", "loss 50%", "--seed", seed}));
     for (int i = 0; i < 40; ++i) send(std::to_string(i));
-    std::string arrived;
-    command.interrupt();
-    while (const auto one = flow4().far_socket().receive_now()) arrived += *one + " ";
+    send("y");  // the last to be judged
+    std::string arrived, one;
+    while ((one = flow4().arrived()) != "y") arrived += one + " ";
+    EXPECT_EQ(command.interrupt().status, 0);
     return arrived;
   };
   const std::string first = arrived_with("1");
