@@ -228,16 +228,6 @@ result<void> queue::send_verdict(const verdict_request& request) {
   const std::uint32_t value =
       request.value == verdict_queue ? request.value | std::uint32_t{number_} << 16 : request.value;
   alignas(8) std::byte head[wire::max_verdict_size];
-  if (!invalid && !request.mark && request.replacement.empty()) [[likely]] {
-    const note_fields fields = write_verdict_note(request.ipv6, request.asked);
-    wire::encode_plain_verdict({.queue = number_,
-                                .id = request.asked.id,
-                                .value = value,
-                                .sequence = fields.sequence,
-                                .port_id = fields.port_id},
-                               head);
-    return socket_.send(std::span<const std::byte>(head, wire::plain_verdict_size));
-  }
   const note_fields fields = write_note({.ipv6 = request.ipv6, .verdict = request.asked});
   wire::verdict answer{.queue = number_,
                        .id = request.asked.id,

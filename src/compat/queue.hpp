@@ -17,6 +17,7 @@
 #include "netlink/relay.hpp"
 #include "netlink/socket.hpp"
 #include "wire/config.hpp"
+#include "wire/verdict.hpp"
 
 namespace ipq::compat {
 
@@ -75,6 +76,16 @@ class queue {
 
   /// Errors: those of sending; the kernel's come later, over the socket.
   result<void> send_verdict(const verdict_request& request);
+
+  /// The same for accept and drop without anything else, while there is one member.
+  result<void> send_plain_verdict(bool ipv6, std::uint32_t id, std::uint32_t value) const {
+    const note_fields fields = write_verdict_note(ipv6, {.id = id, .value = value, .data_len = 0});
+    alignas(8) std::byte message[wire::plain_verdict_size];
+    wire::encode_plain_verdict(
+        {.queue = number_, .id = id, .value = value, .sequence = fields.sequence, .port_id = fields.port_id}, message);
+    return socket_.send(std::span<const std::byte>(message));
+  }
+  [[nodiscard]] bool shared() const noexcept { return shared_.load(std::memory_order_relaxed); }
 
   /// For a datagram that came to the wrong member, which happens while a second one joins. False: there is no other.
   bool pass_on(std::span<std::byte> datagram);
