@@ -86,12 +86,13 @@ uint16_t udp_socket::port() const {
 
 void udp_socket::send(std::string_view address, uint16_t port, std::string_view payload) const {
   const endpoint to{address, port};
-  // On a busy machine the kernel says EAGAIN now and then, once in some thousand datagrams, and sends nothing.
+  // What waits for a neighbour's link address counts in the send buffer, and the kernel asks for it once a second:
+  // those who try a path until it works fill the buffer meanwhile.
   for (int tries = 0;; ++tries) {
     if (sendto(fd(), payload.data(), payload.size(), MSG_DONTWAIT, to.address(), to.size()) ==
         static_cast<ssize_t>(payload.size()))
       return;
-    if (errno != EAGAIN || tries == 10) fail("send a datagram to " + std::string{address});
+    if (errno != EAGAIN || tries == patience_ms / 10) fail("send a datagram to " + std::string{address});
     poll(nullptr, 0, 10);
   }
 }
