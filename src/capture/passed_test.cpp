@@ -17,14 +17,11 @@
 namespace ipq {
 namespace {
 
+using test::bytes_of;
 using test::capture_bytes;
 using test::ethernet;
 using test::udp4;
 using test::udp6;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
 
 struct passed_test : testing::Test {
   test::test_folder folder;

@@ -22,14 +22,12 @@ namespace ipq {
 namespace {
 
 using namespace std::chrono_literals;
+using test::bytes_of;
 using test::capture_bytes;
 using test::ethernet;
 using test::udp4;
 using test::udp6;
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
 std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

@@ -2,17 +2,23 @@
 // Capture files made in memory, in either byte order, right or wrong; and the folder that a test writes them to.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace ipq::test {
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 /// Bytes of a file, which grow.
 class capture_bytes {
