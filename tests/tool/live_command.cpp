@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <stdexcept>
@@ -69,6 +71,15 @@ std::string live_command::notice() const {
 
 void live_command::signal(int number) const {
   if (kill(command_.pid(), number) != 0) throw std::system_error(errno, std::generic_category(), "kill");
+}
+
+void live_command::stop() const {
+  signal(SIGSTOP);
+  siginfo_t stopped{};
+  // The signal takes effect on its own time: until then its threads still work.
+  while (waitid(P_PID, static_cast<id_t>(command_.pid()), &stopped, WSTOPPED) != 0) {
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitid");
+  }
 }
 
 kernel_tests::outcome live_command::interrupt() {

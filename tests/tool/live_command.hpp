@@ -20,6 +20,8 @@ class live_command {
   /// The next that it says to the service manager. Throws when it says nothing in time.
   [[nodiscard]] std::string notice() const;
   void signal(int number) const;
+  /// Returns when none of its threads runs any more, until SIGCONT.
+  void stop() const;
   /// Waits for its end.
   kernel_tests::outcome end() { return command_.wait(); }
   /// Ends it as Ctrl-C does.

@@ -129,7 +129,7 @@ TEST_F(live, count_is_exact_and_the_rest_falls_to_the_policy) {
     if (open) words.insert(words.end(), {"--fail", "open"});
     live_command drop(words);
     // Held up, so that all of them wait when it goes on.
-    drop.signal(SIGSTOP);
+    drop.stop();
     for (int i = 0; i < 5; ++i) send(std::to_string(i));
     drop.signal(SIGCONT);
     const auto ended = drop.end();
@@ -306,7 +306,7 @@ TEST_F(live, full_queue_is_counted_and_explained) {
     std::vector<std::string> words{"accept", "--max-length", "4"};
     if (open) words.push_back("--fail-open");
     live_command accept(words);
-    accept.signal(SIGSTOP);
+    accept.stop();
     for (int i = 0; i < 10; ++i) send("x");
     accept.signal(SIGCONT);
     for (int i = 0; i < (open ? 10 : 4); ++i) EXPECT_EQ(flow4().arrived(), "x");
