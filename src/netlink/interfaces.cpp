@@ -81,7 +81,7 @@ interface interfaces::look_up(std::uint32_t index) {
 interface interfaces::look_up_alone(std::uint32_t index) {
   if (!open_sockets()) return ask_once(source_, index);
   // The time is taken first: what changes while we look counts as not looked at.
-  const auto now = clock::now();
+  const std::uint64_t now = count_cycles();
   forget_what_changed();
   looked_.store(now, std::memory_order_release);
   if (const auto found = place_of(index).load(index)) return *found;

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "ipq/error.hpp"
+#include "netlink/cycle_counter.hpp"
 #include "netlink/socket.hpp"
 
 namespace ipq::netlink {
@@ -63,9 +64,10 @@ class interfaces {
  public:
   explicit interfaces(const socket_source& source) noexcept : source_(source) {}
 
-  /// How long an answer may come from memory before the kernel's announcements are looked at again: looking costs a
-  /// system call, which a reader that drains thousands of packets can't spend on each.
-  static constexpr std::chrono::microseconds max_age{100};
+  /// How long an answer may come from memory before the kernel's announcements are looked at again, at most; with
+  /// counters of 3 GHz it is a third of that. Looking costs a system call, which a reader that drains thousands of
+  /// packets can't spend on each.
+  static constexpr std::chrono::nanoseconds max_age{1 << 19};
 
   /// The interface of this index in the network namespace of the thread that called first (who finds the memory being
   /// written: in its own); index 0 is none. errno stays.
@@ -73,13 +75,13 @@ class interfaces {
     if (index == 0) return {};
     const auto looked = looked_.load(std::memory_order_acquire);  // first: what was forgotten then is not found
     const auto found = place_of(index).load(index);
-    if (found && clock::now() - looked < max_age) [[likely]]
+    if (found && count_cycles() - looked < max_cycles) [[likely]]
       return *found;
     return look_up(index);
   }
 
  private:
-  using clock = std::chrono::steady_clock;
+  static constexpr std::uint64_t max_cycles = max_age.count();
 
   [[nodiscard]] remembered_interface& place_of(std::uint32_t index) noexcept {
     return remembered_[index % remembered_.size()];
@@ -91,7 +93,7 @@ class interfaces {
   void forget_all() noexcept;
 
   const socket_source& source_;
-  std::atomic<clock::time_point> looked_{};
+  std::atomic<std::uint64_t> looked_ = 0;  ///< in cycles
   std::array<remembered_interface, 32> remembered_;
   std::atomic_flag in_use_;  ///< guards what follows, and writing what is above
   socket announcements_;

@@ -7,18 +7,6 @@
 
 namespace ipq::wire {
 
-std::optional<message> next_message(bytes& datagram) noexcept {
-  if (datagram.size() < nlmsg_header_size) return std::nullopt;
-  // Not mnl_nlmsg_ok: up to libmnl 1.0.4 it takes a length above 2^31 for a negative one, and passes it.
-  const std::byte* at = datagram.data();
-  const std::size_t length = load<std::uint32_t>(at);
-  if (length < nlmsg_header_size || length > datagram.size()) return std::nullopt;
-  const message taken{load<std::uint16_t>(at + 4), load<std::uint16_t>(at + 6), load<std::uint32_t>(at + 8),
-                      load<std::uint32_t>(at + 12), datagram.subspan(nlmsg_header_size, length - nlmsg_header_size)};
-  datagram = datagram.subspan(std::min(datagram.size(), align(length)));
-  return taken;
-}
-
 std::optional<error_reply> parse_error(const message& reply) noexcept {
   constexpr std::size_t error_size = 4 + nlmsg_header_size;  // struct nlmsgerr
   if (reply.type != message_error || reply.body.size() < error_size) return std::nullopt;

@@ -28,7 +28,17 @@ struct message {
 /// Takes the first message off `datagram`. nullopt at the end and where a header lies about its length: what is
 /// left in `datagram` then is no message. A length that is no multiple of 4 is legal, and the last one needs no
 /// padding.
-[[nodiscard]] std::optional<message> next_message(bytes& datagram) noexcept;
+[[nodiscard]] inline std::optional<message> next_message(bytes& datagram) noexcept {
+  if (datagram.size() < nlmsg_header_size) return std::nullopt;
+  // Not mnl_nlmsg_ok: up to libmnl 1.0.4 it takes a length above 2^31 for a negative one, and passes it.
+  const std::byte* const at = datagram.data();
+  const std::size_t length = load<std::uint32_t>(at);
+  if (length < nlmsg_header_size || length > datagram.size()) return std::nullopt;
+  const std::size_t step = std::min(datagram.size(), align(length));
+  datagram = datagram.subspan(step);
+  return message{load<std::uint16_t>(at + 4), load<std::uint16_t>(at + 6), load<std::uint32_t>(at + 8),
+                 load<std::uint32_t>(at + 12), bytes(at + nlmsg_header_size, length - nlmsg_header_size)};
+}
 
 /// struct nlattr and its value.
 struct attribute {
