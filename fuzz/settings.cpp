@@ -6,6 +6,7 @@
 #include <charconv>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "input.hpp"
 
@@ -14,8 +15,8 @@ namespace {
 using namespace ipq;
 using fuzz::require;
 
-constexpr std::array names{"LIBIPQ_QUEUE", "LIBIPQ_QUEUE_IPV6", "LIBIPQ_MAX_LENGTH", "LIBIPQ_FAIL_OPEN",
-                           "LIBIPQ_DEBUG"};
+constexpr std::array names{"LIBIPQ_QUEUE",     "LIBIPQ_QUEUE_IPV6", "LIBIPQ_MAX_LENGTH",
+                           "LIBIPQ_FAIL_OPEN", "LIBIPQ_DEBUG",      "LIBIPQ_SOURCE"};
 
 std::array<std::optional<std::string>, names.size()> values;
 
@@ -46,6 +47,33 @@ std::uint64_t expected(std::size_t which, std::uint64_t least, std::uint64_t mos
   return number.value_or(0);
 }
 
+/// Part by part, as the manual has it.
+bool is_source(std::string text) {
+  if (!text.starts_with("capture:")) return false;
+  text.erase(0, 8);
+  std::vector<std::string> parts{""};
+  for (const char each : text) {
+    if (each == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += each;
+    }
+  }
+  int files = 0;
+  for (const auto& part : parts) {
+    if (part.empty()) return false;
+    const bool first = &part == parts.data();
+    if (!first && part.starts_with("hook=")) {
+      if (part.size() != 6 || part[5] < '0' || part[5] > '4') return false;
+    } else if (!first && part.starts_with("then=")) {
+      if (part != "then=wait" && part != "then=end") return false;
+    } else {
+      ++files;
+    }
+  }
+  return files <= 2;
+}
+
 void check(bool ipv6) {
   const auto found = compat::read_settings(ipv6, look_up);
   bool valid = true;
@@ -53,9 +81,11 @@ void check(bool ipv6) {
   const auto max_length = expected(2, 1, compat::max_max_length, 1024, valid);
   const auto fail_open = expected(3, 0, 1, 0, valid);
   const auto debug = expected(4, 0, 1, 0, valid);
+  if (values[5] && !is_source(values[5]->c_str())) valid = false;
   require(found.has_value() == valid);
   if (found) {
     require(found->queue == queue && found->max_length == max_length);
+    require(found->capture.has_value() == values[5].has_value());
     require(found->fail_open == (fail_open == 1) && found->debug == (debug == 1));
   } else {
     require(found.error().starts_with("LIBIPQ_") && found.error().size() < 160);

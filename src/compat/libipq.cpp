@@ -104,7 +104,7 @@ IPQ_EXPORT void ipq_perror(const char* s) {
 IPQ_EXPORT int ipq_set_queue(ipq_handle* h, unsigned int number) {
   const netlink::cancellation_off uninterrupted;
   try {
-    return compat::set_queue(handle::of(h), number, netlink::kernel());
+    return compat::set_queue(handle::of(h), number);
   } catch (const std::bad_alloc&) {
     return handle::of(h).refuse_setting("set queue", ENOMEM, "out of memory");
   }

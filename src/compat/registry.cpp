@@ -6,9 +6,13 @@
 
 #include <array>
 #include <cerrno>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <string>
+
+#include "compat/capture_handle.hpp"
+#include "compat/kernel_handle.hpp"
 
 namespace ipq::compat {
 namespace {
@@ -35,45 +39,32 @@ registry::entry& entry_of(bool ipv6) noexcept {
   return handles.entries[ipv6 ? 1 : 0];
 }
 
-void before_fork() {
-  handles.mutex.lock();
-  const handle* forked = nullptr;
+/// For each queue once, also where two handles have the same.
+void for_each_queue(void (shared_between_handles::*what)()) {
+  const shared_between_handles* done = nullptr;
   for (const auto& entry : handles.entries) {
-    if (entry.created == nullptr) continue;
-    if (forked == nullptr || forked->through() != entry.created->through()) entry.created->through()->before_fork();
-    forked = entry.created;
+    shared_between_handles* const shared = entry.created != nullptr ? entry.created->shared() : nullptr;
+    if (shared == nullptr || shared == done) continue;
+    (shared->*what)();
+    done = shared;
   }
 }
 
-template <void (queue::*Resume)()>
+void before_fork() {
+  handles.mutex.lock();
+  for_each_queue(&shared_between_handles::before_fork);
+}
+
+template <void (shared_between_handles::*Resume)()>
 void after_fork() {
-  const handle* resumed = nullptr;
-  for (const auto& entry : handles.entries) {
-    if (entry.created == nullptr) continue;
-    if (resumed == nullptr || resumed->through() != entry.created->through()) (*entry.created->through().*Resume)();
-    resumed = entry.created;
-  }
+  for_each_queue(Resume);
   handles.mutex.unlock();
 }
 
 void watch_forks() noexcept {
-  static const int registered =
-      ::pthread_atfork(before_fork, after_fork<&queue::after_fork_in_parent>, after_fork<&queue::after_fork_in_child>);
+  static const int registered = ::pthread_atfork(before_fork, after_fork<&shared_between_handles::after_fork_in_parent>,
+                                                 after_fork<&shared_between_handles::after_fork_in_child>);
   static_cast<void>(registered);
-}
-
-/// The queue of this number that the handle of the other family has, or a new one.
-result<std::shared_ptr<queue>> find_queue(const handle& joining, const netlink::socket_source& source,
-                                          std::uint16_t number) {
-  const handle* const other = own(entry_of(!joining.ipv6()));
-  if (other != nullptr && other->through()->number() == number) return other->through();
-  return queue::open(source, number, joining.options().max_length);
-}
-
-result<void> join(handle& joining, const netlink::socket_source& source, std::uint16_t number) {
-  auto found = find_queue(joining, source, number);
-  if (!found) return std::unexpected(found.error());
-  return joining.join(*std::move(found));
 }
 
 std::nullptr_t refuse(int number, int error) noexcept {
@@ -98,9 +89,17 @@ handle* create_handle(std::uint32_t protocol, const netlink::socket_source& sour
   const std::lock_guard locked(handles.mutex);
   registry::entry& entry = entry_of(protocol == ipv6);
   if (own(entry) != nullptr) return refuse(IPQ_ERR_BIND, EADDRINUSE);
-  auto created = std::make_unique<handle>(source, protocol == ipv6, *options);
-  if (const auto joined = join(*created, source, options->queue); !joined) {
-    return refuse(IPQ_ERR_SOCKET, joined.error().code.value());
+  std::unique_ptr<handle> created;
+  if (options->capture) {
+    created = std::make_unique<capture_handle>(protocol == ipv6, *options);
+  } else {
+    created = std::make_unique<kernel_handle>(source, protocol == ipv6, *options);
+  }
+  if (const auto opened = created->open(options->queue, own(entry_of(protocol != ipv6))); !opened) {
+    if (!options->capture) return refuse(IPQ_ERR_SOCKET, opened.error().code.value());
+    set_thread_error(std::string_view("LIBIPQ_SOURCE: " + opened.error().message()));
+    errno = opened.error().code.value();
+    return nullptr;
   }
   entry = {created.get(), ::getpid()};
   errno = errno_before;
@@ -121,15 +120,16 @@ void destroy_handle(handle* destroyed) noexcept {
   errno = errno_before;
 }
 
-int set_queue(handle& changed, unsigned int number, const netlink::socket_source& source) {
+int set_queue(handle& changed, unsigned int number) {
   if (!changed.may_change_settings("set queue")) return -1;
   if (number > 0xffff) {
     return changed.refuse_setting("set queue", EINVAL, std::to_string(number) + ": expected a number from 0 to 65535");
   }
   const std::lock_guard locked(handles.mutex);
-  if (changed.through()->number() == number) return 0;
-  if (const auto joined = join(changed, source, static_cast<std::uint16_t>(number)); !joined) {
-    return changed.refuse_setting("set queue", joined.error().code.value(), joined.error().code.message());
+  if (changed.options().queue == number) return 0;
+  handle* const other = own(entry_of(!changed.ipv6()));
+  if (const auto opened = changed.open(static_cast<std::uint16_t>(number), other); !opened) {
+    return changed.refuse_setting("set queue", opened.error().code.value(), opened.error().code.message());
   }
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "compat/handle.hpp"
+#include "netlink/socket.hpp"
 
 namespace ipq::compat {
 
@@ -15,6 +16,6 @@ namespace ipq::compat {
 void destroy_handle(handle* destroyed) noexcept;
 
 /// 0, or -1 with the error set.
-int set_queue(handle& changed, unsigned int number, const netlink::socket_source& source);
+int set_queue(handle& changed, unsigned int number);
 
 }  // namespace ipq::compat

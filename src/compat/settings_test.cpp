@@ -53,6 +53,37 @@ TEST_F(settings_test, a_variable_of_the_other_family_is_not_looked_at) {
   EXPECT_FALSE(read_settings(true, look_up));
 }
 
+TEST_F(settings_test, capture_is_read_in_its_parts) {
+  EXPECT_FALSE(read_settings(false, look_up)->capture);
+  variables = {{"LIBIPQ_SOURCE", "capture:in.pcap"}};
+  auto read = read_settings(true, look_up);
+  ASSERT_TRUE(read && read->capture);
+  EXPECT_EQ(read->capture->in, "in.pcap");
+  EXPECT_EQ(read->capture->out, "");
+  EXPECT_EQ(read->capture->hook, 2);
+  EXPECT_FALSE(read->capture->wait_at_end);
+  variables = {{"LIBIPQ_SOURCE", "capture:-,hook=4,a=b,then=wait"}};
+  read = read_settings(false, look_up);
+  ASSERT_TRUE(read && read->capture);
+  EXPECT_EQ(read->capture->in, "-");
+  EXPECT_EQ(read->capture->out, "a=b");
+  EXPECT_EQ(read->capture->hook, 4);
+  EXPECT_TRUE(read->capture->wait_at_end);
+  variables = {{"LIBIPQ_SOURCE", "capture:in,then=end"}};
+  EXPECT_FALSE(read_settings(false, look_up)->capture->wait_at_end);
+}
+
+TEST_F(settings_test, malformed_source_says_what_was_expected) {
+  for (const std::string wrong :
+       {"", "in.pcap", "capture", "capture:", "capture:,out", "capture:in,", "capture:in,,hook=1", "capture:in,a,b",
+        "capture:in,hook=5", "capture:in,hook=", "capture:in,hook=11", "capture:in,then=never", "kernel:0"}) {
+    variables = {{"LIBIPQ_SOURCE", wrong}};
+    const auto read = read_settings(false, look_up);
+    ASSERT_FALSE(read) << wrong;
+    EXPECT_EQ(read.error(), "LIBIPQ_SOURCE=" + wrong + ": expected capture:IN[,OUT][,hook=0 to 4][,then=wait or end]");
+  }
+}
+
 struct malformed {
   const char* name;
   const char* value;

@@ -15,12 +15,6 @@
 #include "wire/constants.hpp"
 
 namespace ipq::netlink {
-namespace {
-
-/// Room for everything that the kernel holds for a queue of default length, so that the backlog stays empty.
-constexpr std::size_t send_buffer_size = 128 << 20;
-
-}  // namespace
 
 result<std::unique_ptr<relay>> relay::create(const socket& source, router route) {
   std::unique_ptr<relay> created(new relay(source, std::move(route)));
@@ -71,7 +65,7 @@ void relay::serve() {
   while (wait_for_work()) {
     const std::lock_guard locked(mutex_);
     for (auto& to : readers_) {
-      if (to) flush(*to);
+      if (to) to->flush();
     }
     // A bounded number, so that whoever wants the mutex gets it under any load.
     for (int taken = 0; taken < 64; ++taken) {
@@ -110,7 +104,7 @@ bool relay::wait_for_work() {
   {
     const std::lock_guard locked(mutex_);
     for (const auto& to : readers_) {
-      if (to && !to->backlog.empty()) watched[count++] = {to->writer.fd(), POLLOUT, 0};
+      if (to && to->has_backlog()) watched[count++] = {to->fd(), POLLOUT, 0};
     }
   }
   ::poll(watched.data(), count, -1);
@@ -126,34 +120,19 @@ bool relay::heed_wake() {
 void relay::forward(std::span<std::byte> datagram) {
   const auto whose = route_(datagram);
   if (!whose || !readers_[*whose]) return;
-  reader& to = *readers_[*whose];
-  if (to.backlog.empty() && send(to, datagram)) return;
   try {
-    to.backlog.emplace_back(datagram.begin(), datagram.end());
+    readers_[*whose]->post(datagram);
   } catch (const std::bad_alloc&) {
     // Like a receive buffer that is full; the packet waits in the kernel until the queue is closed.
   }
 }
 
-bool relay::send(reader& to, std::span<const std::byte> datagram) {
-  const auto sent = to.writer.send(datagram);
-  // EPIPE: the reader has closed its end and reads no more.
-  return sent || !(sent.error().is(EAGAIN) || sent.error().is(ENOBUFS));
-}
-
-void relay::flush(reader& to) {
-  while (!to.backlog.empty() && send(to, to.backlog.front())) to.backlog.pop_front();
-}
-
 result<socket> relay::open_reader(std::size_t reader_index) {
-  auto ends = open_pair();
-  if (!ends) return std::unexpected(ends.error());
-  auto& [read_end, writer] = *ends;
-  ::fcntl(writer.fd(), F_SETFL, O_NONBLOCK);
-  writer.set_send_buffer(send_buffer_size);
+  auto opened = outbox::open();
+  if (!opened) return std::unexpected(opened.error());
   const std::lock_guard locked(mutex_);
-  readers_[reader_index].emplace(reader{std::move(writer), {}});
-  return std::move(read_end);
+  readers_[reader_index].emplace(std::move(opened->first));
+  return std::move(opened->second);
 }
 
 void relay::close_reader(std::size_t reader_index) {

@@ -8,7 +8,6 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -18,6 +17,7 @@
 
 #include "ipq/error.hpp"
 #include "netlink/descriptor.hpp"
+#include "netlink/outbox.hpp"
 #include "netlink/socket.hpp"
 
 namespace ipq::netlink {
@@ -60,11 +60,6 @@ class relay {
   void after_fork_in_child();
 
  private:
-  struct reader {
-    socket writer;                               ///< the other end of what the reader reads
-    std::deque<std::vector<std::byte>> backlog;  ///< what did not fit into the writer's send buffer
-  };
-
   relay(const socket& source, router route) noexcept : source_(source), route_(std::move(route)) {}
   bool open_living();
   static void* run(void* self);
@@ -73,8 +68,6 @@ class relay {
   bool wait_for_work();
   bool heed_wake();
   void forward(std::span<std::byte> datagram);
-  static bool send(reader& to, std::span<const std::byte> datagram);
-  static void flush(reader& to);
 
   const socket& source_;
   const router route_;
@@ -86,7 +79,7 @@ class relay {
   pthread_t thread_{};
   std::atomic<bool> serves_ = false;
   std::mutex mutex_;  ///< guards what follows, and that a datagram is forwarded as a whole or not yet taken
-  std::array<std::optional<reader>, max_readers> readers_;
+  std::array<std::optional<outbox>, max_readers> readers_;
   std::vector<std::byte> buffer_;
 };
 

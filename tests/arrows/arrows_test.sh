@@ -29,7 +29,7 @@ good_tree() {
   put src/compat/handle.cpp '#include <libipq/libipq.h>' '#include <pthread.h>' '#include "netlink/socket.hpp"' \
     '// recv(1) is not called here' '/* nor' 'send(2) */' 'const char* text = "poll(3)";' 'void send(int);' \
     'auto x = netlink::socket(1);' 'auto y = std::bind(f);' 'int z = p->recv(1);'
-  put src/compat/handle_test.cpp '#include "netlink/socket.hpp"' '#include "compat/../wire/message.hpp"'
+  put src/compat/kernel_handle_test.cpp '#include "netlink/socket.hpp"' '#include "compat/../wire/message.hpp"'
   put src/capture/readiness.cpp '#include <poll.h>' '#include <sys/epoll.h>' 'int x = ::ppoll(nullptr, 0, 0, 0);'
   put examples/passer.c '#include <libipq.h>' '#include <arpa/inet.h>'
   printf '%s\n' '#!/bin/sh' '# SPDX-License-Identifier: MIT' >"$folder/tree/dev"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Handles before a scripted kernel: what needs no rights, and what a real kernel does not show.
-#include "compat/handle.hpp"
+#include "compat/kernel_handle.hpp"
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "compat/registry.hpp"
+#include "netlink/interfaces.hpp"
 #include "netlink/scripted_kernel.hpp"
 #include "wire/config.hpp"
 #include "wire/constants.hpp"
@@ -449,15 +450,15 @@ TEST_F(handle_test, one_of_two_families_takes_its_packets_along) {
 
 TEST_F(handle_test, a_queue_number_of_its_own_ends_the_sharing) {
   auto four = create(), six = create(ipv6);
-  EXPECT_EQ(six->through(), four->through());
+  EXPECT_EQ(six->through_kernel(), four->through_kernel());
   kernel.refuse_sockets(EMFILE);
-  EXPECT_EQ(set_queue(*six, 6, kernel), -1);
+  EXPECT_EQ(set_queue(*six, 6), -1);
   kernel.refuse_sockets(0);
-  EXPECT_EQ(six->through(), four->through());
+  EXPECT_EQ(six->through_kernel(), four->through_kernel());
   const int fd = six->fd;
-  ASSERT_EQ(set_queue(*six, 6, kernel), 0);
+  ASSERT_EQ(set_queue(*six, 6), 0);
   EXPECT_EQ(six->fd, fd);
-  EXPECT_NE(six->through(), four->through());
+  EXPECT_NE(six->through_kernel(), four->through_kernel());
   ASSERT_EQ(six->set_mode(IPQ_COPY_PACKET, 0), 56);
   ASSERT_EQ(four->set_mode(IPQ_COPY_PACKET, 0), 56);
   kernel.settle();
@@ -471,7 +472,7 @@ TEST_F(handle_test, a_queue_number_of_its_own_ends_the_sharing) {
 
 TEST_F(handle_test, settings_are_refused_by_value_and_when_it_is_too_late) {
   auto h = create();
-  EXPECT_EQ(set_queue(*h, 65536, kernel), -1);
+  EXPECT_EQ(set_queue(*h, 65536), -1);
   EXPECT_STREQ(thread_error_text(), "set queue: 65536: expected a number from 0 to 65535");
   EXPECT_EQ(h->set_max_length(0), -1);
   EXPECT_EQ(h->set_fail_open(2), -1);
@@ -481,7 +482,7 @@ TEST_F(handle_test, settings_are_refused_by_value_and_when_it_is_too_late) {
   errno = 0;
   EXPECT_EQ(h->set_max_length(10), -1);
   EXPECT_EQ(errno, EBUSY);
-  EXPECT_EQ(set_queue(*h, 1, kernel), -1);
+  EXPECT_EQ(set_queue(*h, 1), -1);
   EXPECT_EQ(h->set_fail_open(1), -1);
   EXPECT_STREQ(h->last().text(), "set fail open: must come before the first ipq_set_mode()");
 }

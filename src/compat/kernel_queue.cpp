@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "compat/queue.hpp"
+#include "compat/kernel_queue.hpp"
 
 #include <signal.h>
 #include <time.h>
@@ -7,18 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "compat/handle.hpp"
+#include "compat/kernel_handle.hpp"
 #include "netlink/owner.hpp"
 #include "wire/packet.hpp"
 #include "wire/verdict.hpp"
 
 namespace ipq::compat {
 namespace {
-
-constexpr std::uint8_t family_ipv4 = 2;  // NFPROTO_*
-constexpr std::uint8_t family_ipv6 = 10;
-constexpr std::uint32_t verdict_drop = 0;  // NF_*
-constexpr std::uint32_t verdict_queue = 3;
 
 std::size_t index_of(bool ipv6) noexcept {
   return ipv6 ? 1 : 0;
@@ -31,9 +26,9 @@ iovec part_of(std::span<const std::byte> bytes) noexcept {
 }  // namespace
 
 /// Verdicts may be given in signal handlers: none runs in this thread while it holds the mutex.
-class queue::lock {
+class kernel_queue::lock {
  public:
-  explicit lock(queue& locked) : locked_(locked) {
+  explicit lock(kernel_queue& locked) : locked_(locked) {
     sigset_t all;
     sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before_);
@@ -47,28 +42,28 @@ class queue::lock {
   lock& operator=(const lock&) = delete;
 
  private:
-  queue& locked_;
+  kernel_queue& locked_;
   sigset_t before_;
 };
 
-result<std::shared_ptr<queue>> queue::open(const netlink::socket_source& source, std::uint16_t number,
-                                           std::uint32_t max_length) {
+result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_source& source, std::uint16_t number,
+                                                         std::uint32_t max_length) {
   auto opened = source.open(NETLINK_NETFILTER);
   if (!opened) return std::unexpected(opened.error());
-  std::shared_ptr<queue> made(new queue(source, number, *std::move(opened)));
+  std::shared_ptr<kernel_queue> made(new kernel_queue(source, number, *std::move(opened)));
   made->set_receive_buffer(max_length);
   return made;
 }
 
-void queue::set_receive_buffer(std::uint32_t max_length) const noexcept {
+void kernel_queue::set_receive_buffer(std::uint32_t max_length) const noexcept {
   // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
   constexpr std::size_t per_packet = 128 << 10;
   socket_.set_receive_buffer(per_packet * max_length);
 }
 
-result<netlink::socket> queue::join(handle& who) {
+result<netlink::socket> kernel_queue::join(kernel_handle& who) {
   const std::size_t index = index_of(who.ipv6());
-  handle* const other = members_[1 - index].who;
+  kernel_handle* const other = members_[1 - index].who;
   if (other != nullptr && !shared_) {
     if (const auto shared = share_with_relay(*other); !shared) return std::unexpected(shared.error());
   }
@@ -80,7 +75,7 @@ result<netlink::socket> queue::join(handle& who) {
   return readable;
 }
 
-result<void> queue::share_with_relay(handle& first) {
+result<void> kernel_queue::share_with_relay(kernel_handle& first) {
   auto created = netlink::relay::create(socket_, [this](std::span<std::byte>& datagram) { return route(datagram); });
   if (!created) return std::unexpected(created.error());
   auto readable = (*created)->open_reader(index_of(first.ipv6()));
@@ -93,7 +88,7 @@ result<void> queue::share_with_relay(handle& first) {
   return relay_->start();
 }
 
-void queue::wake_direct_reads(const handle& first) {
+void kernel_queue::wake_direct_reads(const kernel_handle& first) {
   // Who waits on the netlink socket would go on to, while the relay takes what arrives there. A refusal of our own
   // wakes one reader a time; it finds nothing for the program and waits again, where the descriptor leads now. The
   // number of tries is bounded since a read that was left by longjmp counts for ever.
@@ -105,7 +100,7 @@ void queue::wake_direct_reads(const handle& first) {
   }
 }
 
-void queue::provoke_refusal() {
+void kernel_queue::provoke_refusal() {
   const note_fields fields = write_note({.internal = true, .mode = mode_note{}});
   alignas(4) std::byte request[wire::max_config_size];
   const std::size_t length = wire::encode_config({.queue = number_,
@@ -117,7 +112,7 @@ void queue::provoke_refusal() {
   static_cast<void>(socket_.send(std::span<const std::byte>(request, length)));
 }
 
-void queue::leave(const handle& who) {
+void kernel_queue::leave(const kernel_handle& who) {
   const std::size_t index = index_of(who.ipv6());
   if (relay_) relay_->close_reader(index);
   std::map<std::uint32_t, std::size_t> left;
@@ -135,7 +130,7 @@ void queue::leave(const handle& who) {
   for (const auto& [id, whose] : left) drop(id);
 }
 
-result<void> queue::ask_for_access() {
+result<void> kernel_queue::ask_for_access() {
   if (accessible_) return {};
   const auto access = netlink::probe_queue_access(source_);
   // ip_queue's socket refused the connection when the module was missing. Other errors, as a missing right, come with
@@ -145,7 +140,7 @@ result<void> queue::ask_for_access() {
   return {};
 }
 
-void queue::look_for_refused_bind() {
+void kernel_queue::look_for_refused_bind() {
   // The kernel has answered when send returns, so a refused bind is the first thing that the socket holds: before it
   // there were no packets.
   std::byte beginning[64];
@@ -158,7 +153,7 @@ void queue::look_for_refused_bind() {
   if (note && note->mode) note_refused_mode(*note->mode, reply->code);
 }
 
-copy_parameters queue::needed_copies() const noexcept {
+copy_parameters kernel_queue::needed_copies() const noexcept {
   copy_parameters needed;
   for (const auto& [who, copies] : members_) {
     if (who == nullptr) continue;
@@ -168,7 +163,7 @@ copy_parameters queue::needed_copies() const noexcept {
   return needed;
 }
 
-queue_limits queue::needed_limits() const noexcept {
+queue_limits kernel_queue::needed_limits() const noexcept {
   queue_limits needed;
   for (const auto& [who, copies] : members_) {
     if (who == nullptr) continue;
@@ -178,12 +173,12 @@ queue_limits queue::needed_limits() const noexcept {
   return needed;
 }
 
-queue_limits queue::limits() {
+queue_limits kernel_queue::limits() {
   const lock locked(*this);
   return needed_limits();
 }
 
-result<void> queue::set_mode(const handle& who, const copy_parameters& copies, std::size_t given_range) {
+result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_parameters& copies, std::size_t given_range) {
   if (const auto access = ask_for_access(); !access) return access;
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
   request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
@@ -219,7 +214,7 @@ result<void> queue::set_mode(const handle& who, const copy_parameters& copies, s
   return sent;
 }
 
-result<void> queue::send_verdict(const verdict_request& request) {
+result<void> kernel_queue::send_verdict(const verdict_request& request) {
   const bool invalid = is_invalid_verdict(request.asked.value);
   if (!invalid && shared_.load(std::memory_order_relaxed)) [[unlikely]] {
     const lock locked(*this);
@@ -245,7 +240,7 @@ result<void> queue::send_verdict(const verdict_request& request) {
   return socket_.send(std::span(parts));
 }
 
-void queue::drop(std::uint32_t id) {
+void kernel_queue::drop(std::uint32_t id) {
   const note_fields fields =
       write_note({.internal = true, .verdict = verdict_note{.id = id, .value = verdict_drop, .data_len = 0}});
   alignas(4) std::byte message[wire::max_verdict_size];
@@ -256,17 +251,17 @@ void queue::drop(std::uint32_t id) {
   static_cast<void>(socket_.send(std::span<const std::byte>(message, length)));
 }
 
-bool queue::pass_on(std::span<std::byte> datagram) {
+bool kernel_queue::pass_on(std::span<std::byte> datagram) {
   if (!shared_) return false;
   relay_->deliver(datagram);
   return true;
 }
 
-void queue::note_refused_mode(const mode_note& note, int code) noexcept {
+void kernel_queue::note_refused_mode(const mode_note& note, int code) noexcept {
   if (note.bind ? *note.bind == (bind_attempt_ & bind_attempt_mask) : code == ENODEV || code == EPERM) bound_ = false;
 }
 
-std::optional<std::size_t> queue::route(std::span<std::byte>& datagram) {
+std::optional<std::size_t> kernel_queue::route(std::span<std::byte>& datagram) {
   wire::bytes rest = datagram;
   const auto message = wire::next_message(rest);
   if (!message) return std::nullopt;
@@ -278,7 +273,7 @@ std::optional<std::size_t> queue::route(std::span<std::byte>& datagram) {
   return index_of(note->ipv6);
 }
 
-std::optional<std::size_t> queue::route_packet(std::span<std::byte>& datagram) {
+std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& datagram) {
   wire::bytes rest = datagram;
   const auto message = wire::next_message(rest);
   const auto queued = message ? wire::parse_packet(*message) : std::nullopt;
@@ -296,24 +291,24 @@ std::optional<std::size_t> queue::route_packet(std::span<std::byte>& datagram) {
       undecided_.insert_or_assign(queued->id, index);
       return index;
     }
-    handle* const other = members_[1 - index].who;
+    kernel_handle* const other = members_[1 - index].who;
     if (whose.who == nullptr && other != nullptr) other->count_wrong_family();
   }
   drop(queued->id);
   return std::nullopt;
 }
 
-void queue::before_fork() {
+void kernel_queue::before_fork() {
   if (relay_) relay_->before_fork();
   mutex_.lock();
 }
 
-void queue::after_fork_in_parent() {
+void kernel_queue::after_fork_in_parent() {
   mutex_.unlock();
   if (relay_) relay_->after_fork_in_parent();
 }
 
-void queue::after_fork_in_child() {
+void kernel_queue::after_fork_in_child() {
   mutex_.unlock();
   if (relay_) relay_->after_fork_in_child();
 }

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 
+#include "compat/handle.hpp"
 #include "compat/request_note.hpp"
 #include "ipq/error.hpp"
 #include "netlink/relay.hpp"
@@ -21,7 +22,7 @@
 
 namespace ipq::compat {
 
-class handle;
+class kernel_handle;
 
 /// A verdict on its way to the kernel.
 struct verdict_request {
@@ -32,23 +33,17 @@ struct verdict_request {
   std::span<const std::byte> replacement;  ///< empty: none
 };
 
-/// What a member sees of a packet.
-struct copy_parameters {
-  std::uint8_t mode = 0;    ///< IPQ_COPY_*
-  std::uint32_t range = 0;  ///< bytes, 0 but for IPQ_COPY_PACKET
-};
-
 struct queue_limits {
   std::uint32_t max_length = 0;  ///< packets, the most that a member asked for
   bool fail_open = false;        ///< if any member asked for it
 };
 
-class queue {
+class kernel_queue final : public shared_between_handles {
  public:
   /// Opens the socket, with a receive buffer for `max_length` packets; the queue belongs to nobody yet. Errors: those
   /// of opening a socket.
-  [[nodiscard]] static result<std::shared_ptr<queue>> open(const netlink::socket_source& source, std::uint16_t number,
-                                                           std::uint32_t max_length);
+  [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
+                                                                  std::uint16_t number, std::uint32_t max_length);
 
   /// Room for `max_length` packets of any size, or as much of it as the process may have. A program that sets SO_RCVBUF
   /// itself afterwards has what it asked for.
@@ -61,15 +56,15 @@ class queue {
   /// Returns what `who` is to read from. A member that is alone reads the netlink socket itself; when a second one
   /// joins, the descriptor of the first changes its meaning and both read from a relay. The caller sees to it that
   /// join and leave come one at a time.
-  [[nodiscard]] result<netlink::socket> join(handle& who);
+  [[nodiscard]] result<netlink::socket> join(kernel_handle& who);
 
   /// Drops what the member left undecided, if another one stays; else closing the socket does.
-  void leave(const handle& who);
+  void leave(const kernel_handle& who);
 
   /// Sends a mode, with the bind if the queue is not bound, without waiting for an answer. Errors: ECONNREFUSED the
   /// kernel has no queues; those of sending.
   /// `given_range` is the program's, for a refusal.
-  result<void> set_mode(const handle& who, const copy_parameters& copies, std::size_t given_range);
+  result<void> set_mode(const kernel_handle& who, const copy_parameters& copies, std::size_t given_range);
 
   /// What the members together ask of the queue.
   [[nodiscard]] queue_limits limits();
@@ -96,26 +91,25 @@ class queue {
   /// The kernel refused a mode: the queue may not be ours.
   void note_refused_mode(const mode_note& note, int code) noexcept;
 
-  /// Around fork(2), by the thread that forks.
-  void before_fork();
-  void after_fork_in_parent();
-  void after_fork_in_child();
+  void before_fork() override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() override;
 
  private:
   struct member {
-    handle* who = nullptr;
+    kernel_handle* who = nullptr;
     copy_parameters copies;
   };
   class lock;
   [[nodiscard]] queue_limits needed_limits() const noexcept;
   [[nodiscard]] copy_parameters needed_copies() const noexcept;
 
-  queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened) noexcept
+  kernel_queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened) noexcept
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
   result<void> ask_for_access();
-  result<void> share_with_relay(handle& first);
-  void wake_direct_reads(const handle& first);
+  result<void> share_with_relay(kernel_handle& first);
+  void wake_direct_reads(const kernel_handle& first);
   void provoke_refusal();
   void look_for_refused_bind();
   std::optional<std::size_t> route(std::span<std::byte>& datagram);

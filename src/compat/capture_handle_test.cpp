@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: MIT
+// libipq on a capture: what ip_queue promised, without a kernel. The programs' own functions are called.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <libipq/libipq.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "compat/registry.hpp"
+#include "ipq/capture.hpp"
+#include "unit/capture_bytes.hpp"
+
+namespace ipq::compat {
+namespace {
+
+using test::capture_bytes;
+using test::udp4;
+using test::udp6;
+
+constexpr std::uint32_t ipv4 = 2, ipv6 = 10;
+constexpr unsigned drop = 0, accept = 1, stolen = 2, queue = 3, repeat = 4, stop = 5;
+constexpr std::uint32_t raw_ip = 101;
+
+std::string source;
+std::map<std::string, std::string> others;
+
+const char* look_up(const char* name) {
+  if (name == std::string_view("LIBIPQ_SOURCE")) return source.c_str();
+  const auto found = others.find(name);
+  return found == others.end() ? nullptr : found->second.c_str();
+}
+
+struct destroyer {
+  void operator()(ipq_handle* h) const { ipq_destroy_handle(h); }
+};
+using owned_handle = std::unique_ptr<ipq_handle, destroyer>;
+
+class capture_handle_test : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    others.clear();
+    errno = 0;
+  }
+
+  /// Three of IPv4 and one of IPv6 between them, unless told otherwise.
+  std::string capture(const std::vector<std::string>& packets = {udp4(10, 'a'), udp4(20, 'b'), udp6(5),
+                                                                 udp4(30, 'c')}) {
+    capture_bytes made;
+    made.pcap(raw_ip);
+    std::uint32_t time = 100;
+    for (const auto& each : packets) made.frame(each, time++, 7);
+    return folder.write("in.pcap", made.data);
+  }
+
+  owned_handle create(std::uint32_t protocol = ipv4) {
+    return owned_handle(create_handle(protocol, netlink::kernel(), look_up));
+  }
+  owned_handle listen(const std::string& options = "", std::uint32_t protocol = ipv4, std::size_t range = 0) {
+    source = "capture:" + capture_path + options;
+    auto h = create(protocol);
+    if (h == nullptr) throw std::runtime_error(ipq_errstr());
+    EXPECT_EQ(ipq_set_mode(h.get(), IPQ_COPY_PACKET, range), 56);
+    return h;
+  }
+
+  ssize_t read(const owned_handle& h, int timeout = 0) {
+    return ipq_read(h.get(), buffer.data(), buffer.size(), timeout);
+  }
+  const ipq_packet_msg_t& packet_read() { return *ipq_get_packet(buffer.data()); }
+  std::string payload_read() {
+    return {reinterpret_cast<const char*>(buffer.data()) + sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t),
+            packet_read().data_len};
+  }
+  int error_read() { return ipq_message_type(buffer.data()) == NLMSG_ERROR ? ipq_get_msgerr(buffer.data()) : 0; }
+  int decide(const owned_handle& h, unsigned verdict, std::string replacement = {}) {
+    return ipq_set_verdict(h.get(), packet_read().packet_id, verdict, replacement.size(),
+                           replacement.empty() ? nullptr : reinterpret_cast<unsigned char*>(replacement.data()));
+  }
+  static bool is_readable(const owned_handle& h) {
+    pollfd watched{h->fd, POLLIN, 0};
+    return ::poll(&watched, 1, 0) == 1;
+  }
+  void expect_end(const owned_handle& h) {
+    EXPECT_TRUE(is_readable(h));
+    errno = 77;
+    EXPECT_EQ(read(h), -1);
+    EXPECT_EQ(errno, 77);
+    EXPECT_STREQ(ipq_errstr(), "Received EOF on netlink socket");
+    EXPECT_STREQ(ipq_handle_errstr(h.get()), "read: Received EOF on netlink socket: the capture is at its end");
+    EXPECT_TRUE(is_readable(h)) << "and stays at its end";
+  }
+  /// What is in the file of what passed.
+  std::vector<std::string> passed() {
+    std::vector<std::string> found;
+    auto from = capture_reader::open(folder / "out.pcap");
+    if (!from) return {from.error().message()};
+    EXPECT_TRUE(serve(*from, [&](const packet& each) {
+      found.emplace_back(reinterpret_cast<const char*>(each.payload.data()), each.payload.size());
+      return verdict::accept();
+    }));
+    return found;
+  }
+  ipq_stats stats(const owned_handle& h) {
+    ipq_stats now{};
+    EXPECT_EQ(ipq_get_stats(h.get(), &now, sizeof now), 0);
+    return now;
+  }
+
+  test::test_folder folder;
+  std::string capture_path = capture();
+  std::string out = "," + (folder / "out.pcap");
+  alignas(8) std::array<unsigned char, 70000> buffer{};
+};
+
+TEST_F(capture_handle_test, program_sees_the_packets_of_its_family_and_the_end) {
+  auto h = listen();
+  for (const auto& [size, filling] : {std::pair{10, 'a'}, {20, 'b'}, {30, 'c'}}) {
+    EXPECT_TRUE(is_readable(h));
+    const std::string expected = udp4(static_cast<std::size_t>(size), filling);
+    EXPECT_EQ(read(h), static_cast<ssize_t>(112 + (expected.size() + 3) / 4 * 4));
+    EXPECT_EQ(ipq_message_type(buffer.data()), IPQM_PACKET);
+    EXPECT_EQ(payload_read(), expected);
+    EXPECT_EQ(packet_read().hook, 2U);
+    EXPECT_EQ(packet_read().timestamp_usec, 7);
+    EXPECT_EQ(packet_read().hw_protocol, htons(0x0800));
+    EXPECT_EQ(decide(h, accept), 40);
+  }
+  expect_end(h);
+  const auto counted = stats(h);
+  EXPECT_EQ(counted.received, 3U);
+  EXPECT_EQ(counted.accepted, 3U);
+  EXPECT_EQ(counted.wrong_family, 1U);
+}
+
+TEST_F(capture_handle_test, what_passes_is_written_in_the_order_of_the_verdicts) {
+  auto h = listen(out);
+  std::vector<ipq_id_t> ids;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_GT(read(h), 0);
+    ids.push_back(packet_read().packet_id);
+  }
+  EXPECT_EQ(ipq_set_verdict(h.get(), ids[2], accept, 0, nullptr), 40);
+  EXPECT_EQ(ipq_set_verdict(h.get(), ids[1], drop, 0, nullptr), 40);
+  EXPECT_EQ(ipq_set_verdict(h.get(), ids[0], stop, 0, nullptr), 40);
+  // Before the handle is destroyed, as a program that is killed leaves it.
+  EXPECT_EQ(passed(), (std::vector{udp4(30, 'c'), udp4(10, 'a')}));
+  EXPECT_EQ(stats(h).dropped, 1U);
+  EXPECT_EQ(stats(h).other_verdicts, 1U);
+}
+
+TEST_F(capture_handle_test, replacement_grows_shrinks_and_is_ignored_below_a_header) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept, udp4(200, 'n')), 40 + 228);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept, udp4(0)), 40 + 28);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept, std::string(19, 'z')), 40 + 19);
+  EXPECT_EQ(passed(), (std::vector{udp4(200, 'n'), udp4(0), udp4(30, 'c')}));
+}
+
+TEST_F(capture_handle_test, replacement_that_no_message_carries_drops_the_packet) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept, std::string(65532, 'E')), 40 + 65532);
+  EXPECT_EQ(passed(), std::vector<std::string>{});
+  EXPECT_EQ(stats(h).dropped, 1U);
+}
+
+TEST_F(capture_handle_test, range_cuts_the_copy_and_what_is_returned_of_it_the_packet) {
+  auto h = listen(out, ipv4, 24);
+  ASSERT_EQ(read(h), 112 + 24);
+  EXPECT_EQ(packet_read().data_len, 24U);
+  EXPECT_EQ(decide(h, accept), 40);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept, payload_read()), 40 + 24);
+  EXPECT_EQ(passed(), (std::vector{udp4(10, 'a'), udp4(20, 'b').substr(0, 24)}));
+}
+
+TEST_F(capture_handle_test, packet_that_the_capture_cut_is_passed_but_not_changed) {
+  const std::string whole = udp4(100, 'w'), cut = whole.substr(0, 40);
+  capture_path = folder.write("in.pcap", capture_bytes().pcap(raw_ip).frame(cut, 1, 0, 128).frame(cut, 2, 0, 128).data);
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(payload_read(), cut);
+  EXPECT_EQ(decide(h, accept, cut), 40 + 40);
+  ASSERT_GT(read(h), 0);
+  std::string changed = cut;
+  changed.back() = 'X';
+  EXPECT_EQ(decide(h, accept, changed), 40 + 40);
+  EXPECT_EQ(passed(), std::vector{cut});
+}
+
+TEST_F(capture_handle_test, meta_mode_has_no_payload) {
+  auto h = listen();
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(ipq_set_mode(h.get(), IPQ_COPY_META, 500), 56);
+  ASSERT_GT(read(h), 112);  // had arrived before
+  EXPECT_EQ(read(h), 112);
+  EXPECT_EQ(packet_read().data_len, 0U);
+}
+
+TEST_F(capture_handle_test, mode_none_lets_the_rest_go_by) {
+  auto h = listen();
+  EXPECT_EQ(ipq_set_mode(h.get(), IPQ_COPY_NONE, 0), 56);
+  ASSERT_GT(read(h), 0);  // had arrived before
+  EXPECT_EQ(decide(h, accept), 40);
+  EXPECT_EQ(read(h), -1);
+  EXPECT_STREQ(ipq_errstr(), "Received EOF on netlink socket");
+}
+
+TEST_F(capture_handle_test, refusals_are_messages) {
+  auto h = listen();
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept), 40);
+  const ipq_id_t id = packet_read().packet_id;
+  EXPECT_EQ(ipq_set_verdict(h.get(), id, accept, 0, nullptr), 40);
+  ASSERT_GT(read(h), 0);  // the next packet, which came first
+  EXPECT_EQ(error_read(), 0);
+  EXPECT_EQ(read(h), 60);
+  EXPECT_EQ(error_read(), ENOENT);
+  EXPECT_EQ(ipq_handle_errno(h.get()), IPQ_ERR_NLRECV);
+  EXPECT_EQ(ipq_set_verdict(h.get(), id, 6, 0, nullptr), 40);
+  EXPECT_EQ(ipq_set_mode(h.get(), 3, 0), 56);
+  std::vector<int> errors;
+  while (read(h) > 0) {
+    if (error_read() != 0) errors.push_back(error_read());
+  }
+  EXPECT_EQ(errors, (std::vector{EINVAL, EINVAL}));
+  EXPECT_EQ(stats(h).refused, 2U);
+  EXPECT_EQ(stats(h).accepted, 1U);
+}
+
+TEST_F(capture_handle_test, refusal_of_the_last_packet_comes_before_the_end) {
+  capture_path = capture({udp4(1)});
+  auto h = listen();
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept), 40);
+  EXPECT_EQ(decide(h, accept), 40);
+  EXPECT_EQ(read(h), 60);
+  EXPECT_EQ(error_read(), ENOENT);
+  expect_end(h);
+}
+
+TEST_F(capture_handle_test, stolen_is_no_error) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, stolen), 40);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(error_read(), 0);
+  EXPECT_EQ(passed(), std::vector<std::string>{});
+}
+
+TEST_F(capture_handle_test, queue_and_repeat_bring_the_packet_back_as_it_is_now) {
+  for (const unsigned again : {queue, repeat}) {
+    capture_path = capture({udp4(10, 'a')});
+    auto h = listen(out);
+    ASSERT_GT(read(h), 0);
+    const ipq_id_t first = packet_read().packet_id;
+    std::string changed = udp4(12, 'A');
+    EXPECT_EQ(
+        ipq_set_vwmark(h.get(), first, again, 0x55, changed.size(), reinterpret_cast<unsigned char*>(changed.data())),
+        40 + 40);
+    ASSERT_GT(read(h), 0);
+    EXPECT_NE(packet_read().packet_id, first);
+    EXPECT_EQ(packet_read().mark, 0x55U);
+    EXPECT_EQ(payload_read(), changed);
+    EXPECT_EQ(decide(h, accept), 40);
+    expect_end(h);
+    EXPECT_EQ(passed(), std::vector{changed});
+  }
+}
+
+TEST_F(capture_handle_test, both_families_read_the_same_capture) {
+  auto four = listen(out);
+  auto six = listen(out, ipv6);
+  ASSERT_GT(read(six), 0);  // behind two of IPv4, which have arrived with it
+  EXPECT_EQ(payload_read(), udp6(5));
+  EXPECT_EQ(decide(six, accept), 40);
+  const ipq_id_t foreign = packet_read().packet_id;
+  EXPECT_EQ(ipq_set_verdict(four.get(), foreign, accept, 0, nullptr), 40);
+  for (const auto& expected : {udp4(10, 'a'), udp4(20, 'b'), udp4(30, 'c')}) {
+    ASSERT_GT(read(four), 0);
+    EXPECT_EQ(payload_read(), expected);
+    EXPECT_EQ(decide(four, accept), 40);
+  }
+  EXPECT_EQ(read(four), 60);
+  EXPECT_EQ(error_read(), ENOENT) << "a packet of the other's";
+  expect_end(four);
+  expect_end(six);
+  EXPECT_EQ(stats(four).wrong_family + stats(six).wrong_family, 0U);
+}
+
+TEST_F(capture_handle_test, limit_of_the_queue_drops_what_arrives_beyond_it) {
+  capture_path = capture(std::vector(50, udp4(3)));
+  for (const bool open : {false, true}) {
+    others = {{"LIBIPQ_MAX_LENGTH", "16"}, {"LIBIPQ_FAIL_OPEN", open ? "1" : "0"}};
+    auto h = listen(out);
+    ipq_status status{};
+    std::size_t seen = 0;
+    while (read(h) > 0) ++seen;
+    EXPECT_EQ(ipq_get_status(h.get(), &status, sizeof status), 0);
+    EXPECT_EQ(seen, 16U);
+    EXPECT_EQ(status.length, 16U);
+    EXPECT_EQ(status.max_length, 16U);
+    EXPECT_EQ(stats(h).lost_queue_full, 34U);
+    h.reset();
+    EXPECT_EQ(passed().size(), open ? 34U : 0U);
+  }
+}
+
+TEST_F(capture_handle_test, then_wait_lets_the_reader_wait_at_the_end) {
+  auto h = listen(",then=wait");
+  for (int i = 0; i < 3; ++i) ASSERT_GT(read(h), 0);
+  EXPECT_FALSE(is_readable(h));
+  errno = 77;
+  EXPECT_EQ(read(h, -1), 0);
+  EXPECT_EQ(read(h, 1000), 0);
+  EXPECT_EQ(errno, 77);
+  EXPECT_STREQ(ipq_errstr(), "Timeout");
+}
+
+TEST_F(capture_handle_test, hook_and_interfaces_are_those_of_the_capture) {
+  capture_path = folder.write(
+      "in.pcapng", capture_bytes().section().interface(1, "eth7").packet(test::ethernet(0x0800) + udp4(1), 0, 5).data);
+  for (const auto& [hook, in, out_name] : {std::tuple{"0", "eth7", ""}, {"1", "eth7", ""}, {"3", "", "eth7"}}) {
+    auto h = listen(std::string(",hook=") + hook);
+    ASSERT_GT(read(h), 0);
+    EXPECT_EQ(packet_read().hook, static_cast<unsigned>(hook[0] - '0'));
+    EXPECT_STREQ(packet_read().indev_name, in);
+    EXPECT_STREQ(packet_read().outdev_name, out_name);
+    if (*in != '\0') {
+      EXPECT_EQ(packet_read().hw_type, 1);
+      EXPECT_EQ(packet_read().hw_addrlen, 6);
+      EXPECT_EQ(packet_read().hw_addr[0], 2);
+    }
+  }
+}
+
+TEST_F(capture_handle_test, damage_is_told_with_its_place_behind_all_that_was_whole) {
+  std::string damaged = capture_bytes().pcap(raw_ip).frame(udp4(10, 'a'), 1).frame(udp4(10, 'b'), 2).data;
+  damaged.resize(damaged.size() - 3);
+  capture_path = folder.write("in.pcap", damaged);
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept), 40);
+  EXPECT_EQ(read(h), -1);
+  EXPECT_EQ(errno, EBADMSG);
+  EXPECT_STREQ(ipq_errstr(), "Failed to receive netlink message");
+  EXPECT_NE(std::string(ipq_handle_errstr(h.get())).find("packet 2 at byte 78"), std::string::npos)
+      << ipq_handle_errstr(h.get());
+  expect_end(h);
+  EXPECT_EQ(passed(), std::vector{udp4(10, 'a')});
+}
+
+TEST_F(capture_handle_test, what_can_not_be_written_is_told_by_the_verdict) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit head_only{24, before.rlim_max};
+  ::signal(SIGXFSZ, SIG_IGN);
+  ::setrlimit(RLIMIT_FSIZE, &head_only);
+  const int failed = decide(h, accept), why = errno;
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(failed, -1);
+  EXPECT_EQ(why, EFBIG);
+  EXPECT_STREQ(ipq_errstr(), "Failed to send netlink message");
+  EXPECT_STREQ(ipq_handle_errstr(h.get()), "set verdict: Failed to send netlink message: write output: File too large");
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept), 40);
+  EXPECT_EQ(passed(), (std::vector{udp4(10, 'a'), udp4(20, 'b')})) << "what could not be written is not lost";
+}
+
+TEST_F(capture_handle_test, output_that_can_not_be_begun_is_told_at_once) {
+  source = "capture:" + capture_path + ",/dev/full";
+  EXPECT_EQ(create(), nullptr);
+  EXPECT_EQ(errno, ENOSPC);
+  EXPECT_STREQ(ipq_errstr(), "LIBIPQ_SOURCE: write output: No space left on device");
+}
+
+TEST_F(capture_handle_test, source_that_can_not_be_opened_is_named) {
+  source = "capture:" + (folder / "missing.pcap");
+  EXPECT_EQ(create(), nullptr);
+  EXPECT_EQ(errno, ENOENT);
+  EXPECT_NE(std::string(ipq_errstr()).find("LIBIPQ_SOURCE: open "), std::string::npos) << ipq_errstr();
+  EXPECT_NE(std::string(ipq_errstr()).find("No such file or directory"), std::string::npos) << ipq_errstr();
+  source = "capture:" + folder.write("text", "no capture at all, and long enough for a header");
+  EXPECT_EQ(create(), nullptr);
+  EXPECT_EQ(errno, EBADMSG);
+}
+
+TEST_F(capture_handle_test, short_buffer_gets_the_beginning) {
+  auto h = listen();
+  std::array<unsigned char, 64> small;
+  EXPECT_EQ(ipq_read(h.get(), small.data(), small.size(), 0), -1);
+  EXPECT_STREQ(ipq_errstr(), "Received message truncated");
+  EXPECT_EQ(ipq_message_type(small.data()), IPQM_PACKET);
+  EXPECT_EQ(ipq_read(h.get(), small.data(), 19, 0), -1);
+  EXPECT_STREQ(ipq_errstr(), "Receive buffer size invalid");
+  EXPECT_GT(read(h), 0);
+  EXPECT_EQ(payload_read(), udp4(20, 'b'));
+}
+
+TEST_F(capture_handle_test, verdicts_may_come_from_other_threads) {
+  capture_path = capture(std::vector(1000, udp4(8)));
+  auto h = listen(out);
+  std::vector<ipq_id_t> ids;
+  while (read(h) > 0) ids.push_back(packet_read().packet_id);
+  ASSERT_EQ(ids.size(), 1000U);
+  std::vector<std::thread> threads;
+  for (std::size_t part = 0; part < 4; ++part) {
+    threads.emplace_back([&, part] {
+      for (std::size_t i = part; i < ids.size(); i += 4) ipq_set_verdict(h.get(), ids[i], accept, 0, nullptr);
+    });
+  }
+  for (auto& each : threads) each.join();
+  EXPECT_EQ(passed().size(), 1000U);
+  EXPECT_EQ(stats(h).accepted, 1000U);
+}
+
+TEST_F(capture_handle_test, child_of_a_fork_may_go_on_with_the_capture) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool good = decide(h, accept) == 40;
+    for (int i = 0; i < 2; ++i) good = good && read(h) > 0 && decide(h, accept) == 40;
+    ::_exit(good && read(h) == -1 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  h.reset();
+  EXPECT_EQ(passed().size(), 3U);
+}
+
+TEST_F(capture_handle_test, settings_are_those_of_every_handle) {
+  source = "capture:" + capture_path;
+  auto h = create();
+  EXPECT_EQ(ipq_set_queue(h.get(), 7), 0);
+  EXPECT_EQ(ipq_set_max_length(h.get(), 5), 0);
+  EXPECT_EQ(ipq_set_max_length(h.get(), 0), -1);
+  ipq_status status{};
+  EXPECT_EQ(ipq_get_status(h.get(), &status, sizeof status), 0);
+  EXPECT_EQ(status.queue, 7U);
+  EXPECT_EQ(status.max_length, 5U);
+  EXPECT_EQ(status.peer_portid, 0U);
+  EXPECT_EQ(create(), nullptr) << "one a family";
+  EXPECT_EQ(errno, EADDRINUSE);
+  EXPECT_EQ(ipq_set_mode(h.get(), IPQ_COPY_PACKET, 100), 56);
+  EXPECT_EQ(ipq_set_queue(h.get(), 8), -1);
+  EXPECT_EQ(ipq_get_status(h.get(), &status, sizeof status), 0);
+  EXPECT_EQ(status.peer_portid, static_cast<unsigned>(::getpid()));
+  EXPECT_EQ(status.copy_mode, IPQ_COPY_PACKET);
+  EXPECT_EQ(status.copy_range, 100U);
+}
+
+TEST_F(capture_handle_test, creation_leaves_nothing_open_behind) {
+  const auto open_files = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const auto before = open_files();
+  for (int i = 0; i < 50; ++i) {
+    auto four = listen(out), six = listen(out, ipv6);
+    ASSERT_GT(read(four), 0);
+  }
+  EXPECT_EQ(open_files(), before);
+}
+
+}  // namespace
+}  // namespace ipq::compat

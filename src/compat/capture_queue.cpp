@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+#include "compat/capture_queue.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "compat/capture_handle.hpp"
+#include "compat/translate.hpp"
+#include "netlink/interfaces.hpp"
+#include "wire/constants.hpp"
+
+namespace ipq::compat {
+namespace {
+
+constexpr std::uint16_t type_ethernet = 1;  // ARPHRD_ETHER
+
+std::size_t index_of(bool ipv6) noexcept {
+  return ipv6 ? 1 : 0;
+}
+
+}  // namespace
+
+result<std::shared_ptr<capture_queue>> capture_queue::open(const capture_settings& wanted) {
+  auto opened = capture_reader::open(wanted.in, {.hook = wanted.hook, .passed = wanted.out});
+  if (!opened) return std::unexpected(opened.error());
+  // The head of what passes goes out now: a child of fork(2) would write it once more.
+  if (const auto begun = opened->flush(); !begun) return std::unexpected(begun.error());
+  return std::shared_ptr<capture_queue>(new capture_queue(*std::move(opened), wanted.wait_at_end));
+}
+
+capture_queue::capture_queue(capture_reader&& from, bool wait_at_end)
+    : from_(std::move(from)), wait_at_end_(wait_at_end), message_(wire::max_datagram) {}
+
+capture_queue::member& capture_queue::member_of(const capture_handle& who) noexcept {
+  return members_[index_of(who.ipv6())];
+}
+
+result<netlink::socket> capture_queue::join(capture_handle& who) {
+  auto opened = netlink::outbox::open();
+  if (!opened) return std::unexpected(opened.error());
+  const std::lock_guard locked(mutex_);
+  member_of(who) = {.who = &who, .out = std::move(opened->first), .copies = {}, .unread = 0};
+  return std::move(opened->second);
+}
+
+void capture_queue::leave(const capture_handle& who) {
+  const std::lock_guard locked(mutex_);
+  member_of(who) = {};
+  const std::uint8_t family = who.ipv6() ? family_ipv6 : family_ipv4;
+  std::erase_if(waiting_, [&](const auto& each) { return each.second.facts.family == family; });
+}
+
+void capture_queue::set_mode(const capture_handle& who, const copy_parameters& copies) {
+  const std::lock_guard locked(mutex_);
+  member& changed = member_of(who);
+  changed.copies = copies;
+  if (copies.mode != IPQ_COPY_NONE) refill(changed);
+}
+
+void capture_queue::refuse_mode(const capture_handle& who, const mode_note& asked) {
+  const std::lock_guard locked(mutex_);
+  refuse(member_of(who), EINVAL, {.ipv6 = who.ipv6(), .mode = asked});
+}
+
+void capture_queue::taken(const capture_handle& who) {
+  const std::lock_guard locked(mutex_);
+  member& reader = member_of(who);
+  if (reader.unread > 0) --reader.unread;
+  refill(reader);
+}
+
+void capture_queue::advance(const capture_handle& who) {
+  const std::lock_guard locked(mutex_);
+  refill(member_of(who));
+}
+
+void capture_queue::refill(member& who) {
+  who.out->flush();
+  while (who.unread == 0 && !ended_) arrive();
+  if (who.unread == 0 && !(wait_at_end_ && !error_)) post(who, {});
+}
+
+void capture_queue::arrive() {
+  if (!arriving_ || next_arriving_ == arriving_->size()) {
+    arriving_.reset();
+    next_arriving_ = 0;
+    const auto received = from_.receive();
+    if (!received) {
+      if (received.error().is(EINTR)) return;
+      if (!received.error().is(ENODATA)) error_ = received.error();
+      ended_ = true;
+      return;
+    }
+    arriving_ = *received;
+    return;
+  }
+  const packet& next = (*arriving_)[next_arriving_++];
+  const std::size_t index = index_of(next.family == family_ipv6);
+  member& whose = members_[index];
+  if (whose.who == nullptr || whose.copies.mode == IPQ_COPY_NONE) {
+    if (capture_handle* const other = members_[1 - index].who; whose.who == nullptr && other != nullptr) {
+      other->count_wrong_family();
+    }
+    return;  // unanswered, which drops it
+  }
+  if (waiting_.size() >= limit()) {
+    ++lost_;
+    if (fail_open()) static_cast<void>(from_.set_verdict(next, verdict::accept()));
+    return;
+  }
+  auto held = from_.hold(next);
+  if (!held) return;
+  waiting_packet made{*std::move(held), next, {next.payload.begin(), next.payload.end()}};
+  made.facts.payload = made.facts.l2_header = made.facts.conntrack = {};
+  made.facts.security_context = {};
+  enqueue(index, std::move(made));
+}
+
+void capture_queue::enqueue(std::size_t index, waiting_packet&& made) {
+  member& whose = members_[index];
+  ipq::packet& facts = made.facts;
+  facts.id = ++last_id_;
+  made.received = std::min<std::size_t>(made.payload.size(), whose.copies.range);
+  facts.payload = std::span(made.payload).first(made.received);
+  const auto interface_of = [&](std::uint32_t device) {
+    netlink::interface found;
+    const std::string_view name = from_.interface_name(device);
+    std::memcpy(found.name.data(), name.data(), std::min(name.size(), found.name.size() - 1));
+    if (facts.hw_addr_length == 6) found.type = type_ethernet;
+    return found;
+  };
+  const std::size_t length =
+      write_packet(facts, interface_of(facts.indev), interface_of(facts.outdev), std::span(message_));
+  facts.payload = {};
+  const auto [at, inserted] = waiting_.emplace(facts.id, std::move(made));
+  static_cast<void>(at);
+  post(whose, std::span(message_).first(length));
+}
+
+void capture_queue::post(member& who, std::span<const unsigned char> message) {
+  who.out->post(std::as_bytes(message));
+  ++who.unread;
+}
+
+void capture_queue::refuse(member& who, int code, const request_note& note) {
+  std::array<unsigned char, 128> message;
+  const std::size_t length = write_refusal(code, note, who.who->local.nl_pid, message);
+  post(who, std::span(message).first(length));
+}
+
+result<int> capture_queue::decide(const capture_handle& who, const verdict_note& asked,
+                                  std::optional<std::uint32_t> mark, std::span<const std::byte> replacement) {
+  const std::lock_guard locked(mutex_);
+  const auto refused = [&](int code) {
+    refuse(member_of(who), code, {.ipv6 = who.ipv6(), .verdict = asked});
+    return code;
+  };
+  if (is_invalid_verdict(asked.value)) return refused(EINVAL);
+  const auto found = waiting_.find(asked.id);
+  const std::uint8_t family = who.ipv6() ? family_ipv6 : family_ipv4;
+  if (found == waiting_.end() || found->second.facts.family != family) return refused(ENOENT);
+
+  waiting_packet& decided = found->second;
+  bool drops = asked.value == verdict_drop || asked.value == verdict_stolen || replacement.size() > wire::max_payload;
+  if (!drops && replacement.size() >= least_replacement(who.ipv6())) {
+    const bool as_it_was = replacement.size() == decided.received &&
+                           std::ranges::equal(replacement, std::span(decided.payload).first(decided.received));
+    if (decided.facts.truncated) {
+      // The capture does not have its end, so a change can't be applied to the whole of it.
+      drops = !as_it_was;
+    } else if (!as_it_was || decided.received != decided.payload.size()) {
+      decided.payload.assign(replacement.begin(), replacement.end());
+      decided.replaced = true;
+    }
+  }
+  if (mark) decided.facts.mark = *mark;
+  waiting_packet packet = std::move(decided);
+  waiting_.erase(found);
+  if (!drops && (asked.value == verdict_queue || asked.value == verdict_repeat)) {
+    // Through the same rule once more: it arrives again.
+    enqueue(index_of(who.ipv6()), std::move(packet));
+    return 0;
+  }
+  if (const auto gone = let_go(std::move(packet), !drops); !gone) return std::unexpected(gone.error());
+  return 0;
+}
+
+result<void> capture_queue::let_go(waiting_packet&& packet, bool accepted) {
+  const verdict plain = accepted ? verdict::accept() : verdict::drop();
+  const verdict given = accepted && packet.replaced ? plain.with_payload(packet.payload) : plain;
+  if (const auto set = std::move(packet.held).set_verdict(given); !set) return set;
+  return from_.flush();
+}
+
+std::optional<error> capture_queue::take_error() {
+  const std::lock_guard locked(mutex_);
+  return std::exchange(error_, std::nullopt);
+}
+
+std::size_t capture_queue::waiting() const {
+  const std::lock_guard locked(mutex_);
+  return waiting_.size();
+}
+
+std::uint32_t capture_queue::lost_queue_full() const {
+  const std::lock_guard locked(mutex_);
+  return lost_;
+}
+
+std::uint32_t capture_queue::limit() const noexcept {
+  std::uint32_t most = 0;
+  for (const auto& each : members_) {
+    if (each.who != nullptr) most = std::max(most, each.who->options().max_length);
+  }
+  return most;
+}
+
+bool capture_queue::fail_open() const noexcept {
+  return std::ranges::any_of(members_,
+                             [](const member& each) { return each.who != nullptr && each.who->options().fail_open; });
+}
+
+}  // namespace ipq::compat

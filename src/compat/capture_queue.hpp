@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// What ip_queue was, over the packets of a capture file: they wait here for the verdicts of this process, and those
+// that pass may be written to another file.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compat/handle.hpp"
+#include "compat/request_note.hpp"
+#include "compat/settings.hpp"
+#include "ipq/capture.hpp"
+#include "ipq/error.hpp"
+#include "netlink/outbox.hpp"
+#include "netlink/socket.hpp"
+
+namespace ipq::compat {
+
+class capture_handle;
+
+/// Packets arrive as the program reads: the next one when it has read the one before. So the same program sees the same
+/// packets in the same places, whatever the speed of the machine, and its descriptor is readable as long as there are
+/// some. Everything is done by the thread that asks for it.
+class capture_queue final : public shared_between_handles {
+ public:
+  /// Errors: those of capture_reader::open.
+  [[nodiscard]] static result<std::shared_ptr<capture_queue>> open(const capture_settings& wanted);
+
+  /// Returns what `who` is to read from: whole messages, in the form of ip_queue.
+  [[nodiscard]] result<netlink::socket> join(capture_handle& who);
+  /// Drops what the member left undecided.
+  void leave(const capture_handle& who);
+
+  /// For packets that arrive from now on.
+  void set_mode(const capture_handle& who, const copy_parameters& copies);
+  void refuse_mode(const capture_handle& who, const mode_note& asked);
+
+  /// A message was received and so another may come. `nothing_else`: it was the mark of the end, of which there is one
+  /// as long as there is nothing else to read.
+  void taken(const capture_handle& who);
+  /// A member is about to wait: if packets come that nobody listens to, they come now.
+  void advance(const capture_handle& who);
+
+  /// 0, or ENOENT or EINVAL, which is told over the socket too. Errors: those of writing what passes.
+  [[nodiscard]] result<int> decide(const capture_handle& who, const verdict_note& asked,
+                                   std::optional<std::uint32_t> mark, std::span<const std::byte> replacement);
+
+  /// Why there is nothing more to read, once; nullopt: the file is at its end.
+  [[nodiscard]] std::optional<error> take_error();
+
+  [[nodiscard]] std::size_t waiting() const;
+  [[nodiscard]] std::uint32_t lost_queue_full() const;
+
+  void before_fork() override { mutex_.lock(); }
+  void after_fork_in_parent() override { mutex_.unlock(); }
+  void after_fork_in_child() override { mutex_.unlock(); }
+
+ private:
+  struct member {
+    capture_handle* who = nullptr;
+    std::optional<netlink::outbox> out;
+    copy_parameters copies;
+    std::size_t unread = 0;  ///< messages, the mark of the end among them
+  };
+  struct waiting_packet {
+    held_packet held;
+    ipq::packet facts;               ///< without its views
+    std::vector<std::byte> payload;  ///< as it is now
+    std::size_t received = 0;        ///< bytes of it that the program has seen
+    bool replaced = false;
+  };
+
+  capture_queue(capture_reader&& from, bool wait_at_end);
+  member& member_of(const capture_handle& who) noexcept;
+  void refill(member& who);
+  void arrive();
+  void enqueue(std::size_t index, waiting_packet&& packet);
+  void post(member& who, std::span<const unsigned char> message);
+  void refuse(member& who, int code, const request_note& note);
+  [[nodiscard]] std::uint32_t limit() const noexcept;
+  [[nodiscard]] bool fail_open() const noexcept;
+  [[nodiscard]] result<void> let_go(waiting_packet&& packet, bool accepted);
+
+  mutable std::mutex mutex_;  ///< guards all that follows
+  capture_reader from_;
+  const bool wait_at_end_;
+  bool ended_ = false;
+  std::optional<error> error_;
+  std::optional<batch> arriving_;
+  std::size_t next_arriving_ = 0;
+  std::array<member, 2> members_;  ///< IPv4, IPv6
+  std::map<std::uint32_t, waiting_packet> waiting_;
+  std::uint32_t last_id_ = 0;
+  std::uint32_t lost_ = 0;
+  std::vector<unsigned char> message_;
+};
+
+}  // namespace ipq::compat

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: MIT
+#include "compat/kernel_handle.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "compat/translate.hpp"
+#include "netlink/cancellation.hpp"
+#include "netlink/counters.hpp"
+#include "netlink/owner.hpp"
+#include "wire/packet.hpp"
+
+namespace ipq::compat {
+namespace {
+
+constexpr std::array verdict_names{"drop", "accept", "stolen", "queue", "repeat", "stop"};
+
+/// Room that parse_packet fills as a whole: zeroing it before would cost as much again.
+union packet_room {
+  packet_room() noexcept {}
+  ipq::packet packet;
+};
+
+}  // namespace
+
+result<void> kernel_handle::open(std::uint16_t number, handle* other) {
+  auto joined = other != nullptr ? other->through_kernel() : nullptr;
+  if (!joined || joined->number() != number) {
+    auto opened = kernel_queue::open(source_, number, options().max_length);
+    if (!opened) return std::unexpected(opened.error());
+    joined = *std::move(opened);
+  }
+  auto readable = joined->join(*this);
+  if (!readable) return std::unexpected(readable.error());
+  if (readable_) {
+    if (const auto replaced = readable_.replace(*std::move(readable)); !replaced) return replaced;
+  } else {
+    readable_ = *std::move(readable);
+  }
+  leave();
+  queue_ = std::move(joined);
+  set_number(number);
+  fd = readable_.fd();
+  local.nl_pid = queue_->socket().port_id();
+  return {};
+}
+
+result<void> kernel_handle::read_from_relay(netlink::socket&& reader) {
+  if (const auto replaced = readable_.replace(std::move(reader)); !replaced) return replaced;
+  relayed_ = true;
+  return {};
+}
+
+/// Counts a read that is about to wait on the netlink socket itself, as it may still do when a relay takes that over.
+class kernel_handle::waiting_read {
+ public:
+  explicit waiting_read(kernel_handle& by) noexcept : count_(by.relayed_ ? nullptr : &by.direct_reads_) {
+    if (count_ != nullptr) ++*count_;
+  }
+  ~waiting_read() {
+    if (count_ != nullptr) --*count_;
+  }
+  waiting_read(const waiting_read&) = delete;
+  waiting_read& operator=(const waiting_read&) = delete;
+
+ private:
+  std::atomic<int>* count_;
+};
+
+void kernel_handle::leave() {
+  if (!queue_) return;
+  queue_->leave(*this);
+  queue_.reset();
+}
+
+ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
+  using clock = std::chrono::steady_clock;
+  if (into.size() < min_read_buffer) return fail(IPQ_ERR_RECVBUF, "read");
+  const int errno_before = errno;
+  const auto timed_out = [&] {
+    errno = errno_before;
+    set_thread_error(IPQ_ERR_TIMEOUT);  // no error of the handle's: what it said last stays to be read
+    return 0;
+  };
+  std::optional<clock::time_point> deadline;
+  // On the stack, so that threads, signal handlers and longjmp need no care, and untouched where nothing is received.
+  alignas(8) std::byte buffer[wire::max_datagram];
+  for (;;) {
+    // Without waiting first: a reader that is behind finds something, and one that is not has the time to ask again.
+    auto received = readable_.receive(buffer, netlink::waiting::not_at_all);
+    if (!received && received.error().is(EAGAIN)) {
+      if (timeout < 0) return timed_out();
+      const waiting_read counted(*this);
+      if (timeout > 0) {
+        if (!deadline) deadline = clock::now() + std::chrono::microseconds(timeout);
+        const auto ready = readable_.wait_readable(*deadline);
+        if (ready) continue;
+        if (ready.error().is(ETIMEDOUT)) return timed_out();
+        if (ready.error().is(EINTR)) return 0;  // errno says so, the library's error does not: as ever
+        return fail(IPQ_ERR_RECV, "read");
+      }
+      received = readable_.receive(buffer, netlink::waiting::until_something_comes);
+    }
+    if (received) {
+      if (received->length == 0) return fail(IPQ_ERR_NLEOF, "read");
+      const auto length = translate(std::span(buffer, received->length), into);
+      if (!length) continue;
+      errno = errno_before;
+      return *length;
+    }
+    if (received.error().is(ENOBUFS)) continue;  // counted by the kernel; see stats
+    return fail(IPQ_ERR_RECV, "read");
+  }
+}
+
+std::optional<ssize_t> kernel_handle::translate(std::span<std::byte> datagram, std::span<unsigned char> into) {
+  wire::bytes rest = datagram;
+  const auto message = wire::next_message(rest);
+  if (!message) return std::nullopt;
+  packet_room room;
+  packet& queued = room.packet;
+  if (wire::parse_packet(*message, queued)) {
+    // Kernels of today name the input interface of forwarded packets in postrouting too; ip_queue's did not.
+    if (queued.hook > hook_forward) queued.indev = 0;
+    if (queued.hook < hook_forward) queued.outdev = 0;
+    return translate_packet(queued, datagram, into);
+  }
+  if (const auto reply = wire::parse_error(*message)) return translate_refusal(*reply, datagram, into);
+  return std::nullopt;
+}
+
+std::optional<ssize_t> kernel_handle::translate_packet(const packet& queued, std::span<std::byte> datagram,
+                                                       std::span<unsigned char> into) {
+  if (queued.family != (ipv6() ? family_ipv6 : family_ipv4)) {
+    const netlink::cancellation_off uninterrupted;
+    if (queue_->pass_on(datagram)) return std::nullopt;
+    queue_->drop(queued.id);
+    count_wrong_family();
+    debug("packet %u dropped: of family %u, which nobody here listens to", queued.id, queued.family);
+    return std::nullopt;
+  }
+  count(counters_.received);
+  const bool asked_for_all = copies_.load(std::memory_order_relaxed).range >= wire::max_payload;
+  if (queued.truncated && queued.payload.size() == wire::max_payload && asked_for_all) [[unlikely]] {
+    cut_.add(queued.id, queued.payload);
+  }
+  const netlink::interface indev = interfaces_.find(queued.indev);
+  const netlink::interface outdev = interfaces_.find(queued.outdev);
+  if (debugging()) [[unlikely]] {
+    debug("packet %u hook %u in \"%s\" out \"%s\" mark 0x%x: %zu of %u bytes", queued.id, queued.hook,
+          indev.name.data(), outdev.name.data(), queued.mark, queued.payload.size(), queued.original_length);
+  }
+  return deliver(write_packet(queued, indev, outdev, into), into);
+}
+
+ssize_t kernel_handle::deliver(std::size_t length, std::span<unsigned char> into) noexcept {
+  if (length > into.size()) return fail(IPQ_ERR_RTRUNC, "read");
+  return static_cast<ssize_t>(length);
+}
+
+std::optional<ssize_t> kernel_handle::translate_refusal(const wire::error_reply& reply, std::span<std::byte> datagram,
+                                                        std::span<unsigned char> into) {
+  const netlink::cancellation_off uninterrupted;
+  const auto note = read_note(reply);
+  if (!note || note->internal) return std::nullopt;
+  if (note->ipv6 != ipv6() && queue_->pass_on(datagram)) return std::nullopt;
+  int code = reply.code;
+  if (code == EPERM) {
+    // The kernel says so for a missing right and for somebody else's queue; ip_queue told them apart.
+    if (netlink::probe_queue_access(source_)) code = EBUSY;
+  } else if (note->verdict && is_invalid_verdict(note->verdict->value)) {
+    code = EINVAL;
+  } else if (note->verdict && code == ENODEV) {
+    code = ENOENT;  // there is no queue, so there is no such packet
+  }
+  if (note->mode) queue_->note_refused_mode(*note->mode, reply.code);
+  if (note->verdict) {
+    if (!is_invalid_verdict(note->verdict->value)) {
+      counter_of(note->verdict->value, note->verdict->data_len).fetch_sub(1, std::memory_order_relaxed);
+    }
+    count(counters_.refused);
+  }
+  describe_refusal(*note, code, reply);
+  return deliver(write_refusal(code, *note, local.nl_pid, into), into);
+}
+
+void kernel_handle::describe_refusal(const request_note& note, int code, const wire::error_reply& reply) {
+  if (note.verdict && code != EPERM && code != EBUSY) {
+    return describe_refused_verdict(note.verdict->id, note.verdict->value, code);
+  }
+  line said{};
+  if (!note.verdict && code == EINVAL && note.mode && note.mode->mode > IPQ_COPY_PACKET) {
+    said = describe_refused_mode(note.mode->mode);
+  } else if (code == EPERM) {
+    said = write("%s queue %u: Operation not permitted: needs CAP_NET_ADMIN in this network namespace, as root has",
+                 note.mode ? "bind" : "use", queue_->number());
+  } else if (code == EBUSY) {
+    std::optional<netlink::queue_owner> owner;
+    try {
+      owner = netlink::find_queue_owner(queue_->number());
+    } catch (const std::bad_alloc&) {
+      // then without the name
+    }
+    const char* const operation = note.mode ? "bind" : "use";
+    if (owner && owner->pid != 0) {
+      said =
+          write("%s queue %u: owned by %s (pid %d)", operation, queue_->number(), owner->command.c_str(), owner->pid);
+    } else {
+      said = write("%s queue %u: owned by another process", operation, queue_->number());
+    }
+  } else {
+    const std::string_view more = reply.text.substr(0, 80);
+    said = write("set mode: %s%s%.*s", describe(code), more.empty() ? "" : ": ", static_cast<int>(more.size()),
+                 more.data());
+  }
+  set_refusal(said.data());
+}
+
+int kernel_handle::set_mode(std::uint8_t mode, std::size_t range) {
+  const copy_parameters copies = parameters_of(mode, range);
+  mode_set_ = true;
+  debug("set mode %u range %zu", mode, range);
+  const int errno_before = errno;
+  if (const auto sent = queue_->set_mode(*this, copies, range); !sent) {
+    errno = sent.error().code.value();
+    return fail(IPQ_ERR_SEND, "set mode");
+  }
+  if (mode <= IPQ_COPY_PACKET) copies_ = copies;
+  errno = errno_before;
+  return mode_request_size;
+}
+
+int kernel_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark, std::size_t data_len,
+                               const unsigned char* data) {
+  const std::size_t given = data != nullptr ? data_len : 0;
+  // What nearly every packet gets, by the shortest way.
+  if (value <= verdict_accept && given == 0 && !mark && !queue_->shared() && !debugging()) [[likely]] {
+    const int errno_before = errno;
+    if (const auto sent = queue_->send_plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value); !sent) {
+      return fail(IPQ_ERR_SEND, "set verdict");
+    }
+    errno = errno_before;
+    count(value == verdict_accept ? counters_.accepted : counters_.dropped);
+    return verdict_request_size;
+  }
+  // The low 32 bits: programs keep ids in an int, and a large one comes back sign-extended.
+  verdict_request request{.ipv6 = ipv6(),
+                          .asked = {static_cast<std::uint32_t>(id), value, given},
+                          .value = value,
+                          .mark = mark,
+                          .replacement = {}};
+  const bool invalid = is_invalid_verdict(value);
+  if (invalid) {
+    request.value = 0xff;
+  } else {
+    if (value == verdict_stolen) request.value = verdict_drop;  // today's kernel refuses the value
+    if (given > wire::max_payload) {
+      request.value = verdict_drop;
+    } else if (given >= least_replacement(ipv6())) {  // less is ignored
+      request.replacement = std::as_bytes(std::span(data, given));
+    }
+    if (given == wire::max_payload) [[unlikely]] {
+      const auto answer = cut_.look_up(request.asked.id, request.replacement);
+      if (answer != cut_packets::answer::not_cut) request.replacement = {};
+      // The end of the packet is not known, so a change can't be applied to the whole of it.
+      if (answer == cut_packets::answer::changed) request.value = verdict_drop;
+    }
+  }
+  if (debugging()) [[unlikely]] {
+    debug("verdict %s on packet %u, %zu bytes of replacement", invalid ? "invalid" : verdict_names[value],
+          request.asked.id, given);
+  }
+  const int errno_before = errno;
+  if (const auto sent = queue_->send_verdict(request); !sent) return fail(IPQ_ERR_SEND, "set verdict");
+  errno = errno_before;
+  if (!invalid) count(counter_of(value, given));
+  return static_cast<int>(verdict_request_size + given);
+}
+
+namespace {
+
+/// What the kernel says of the queue if it is ours; it may be somebody else's.
+std::optional<netlink::queue_counters> counters_of(const kernel_queue& wanted) {
+  const auto queues = netlink::read_queue_counters();
+  if (!queues) return std::nullopt;
+  const auto found = std::ranges::find(*queues, wanted.number(), &netlink::queue_counters::queue);
+  return found == queues->end() ? std::nullopt : std::optional(*found);
+}
+
+}  // namespace
+
+ipq_status kernel_handle::status() const {
+  const auto kernel = counters_of(*queue_);
+  const std::uint32_t own_port_id = queue_->socket().port_id();
+  const copy_parameters copies = copies_;
+  const queue_limits limits = queue_->limits();
+  ipq_status now{};
+  now.queue = queue_->number();
+  now.peer_portid = kernel ? kernel->port_id : queue_->bound() ? own_port_id : 0;
+  now.copy_mode = copies.mode;
+  now.copy_range = copies.range;
+  now.max_length = limits.max_length;
+  now.fail_open = limits.fail_open;
+  now.length = kernel && kernel->port_id == own_port_id ? kernel->waiting : IPQ_UNKNOWN;
+  now.receive_buffer = queue_->socket().receive_buffer();
+  return now;
+}
+
+ipq_stats kernel_handle::stats() const {
+  const auto kernel = counters_of(*queue_);
+  const bool known = kernel && kernel->port_id == queue_->socket().port_id();
+  ipq_stats now = counted();
+  now.lost_queue_full = known ? kernel->dropped : IPQ_UNKNOWN;
+  // The socket's own count knows also what fail-open let pass, and lost error messages.
+  now.lost_no_buffer = known                        ? kernel->user_dropped
+                       : queue_->limits().fail_open ? IPQ_UNKNOWN
+                                                    : queue_->socket().drops();
+  return now;
+}
+
+}  // namespace ipq::compat

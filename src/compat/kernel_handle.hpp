@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// A handle whose packets come from the kernel: it reads messages in the form of ip_queue from its queue and sends modes
+// and verdicts to it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "compat/cut_packets.hpp"
+#include "compat/handle.hpp"
+#include "compat/kernel_queue.hpp"
+#include "ipq/packet.hpp"
+#include "netlink/interfaces.hpp"
+#include "netlink/socket.hpp"
+#include "wire/message.hpp"
+
+namespace ipq::compat {
+
+/// It takes no lock to read or to give a verdict.
+class kernel_handle final : public handle {
+ public:
+  kernel_handle(const netlink::socket_source& source, bool ipv6, const settings& initial) noexcept
+      : handle(ipv6, initial), source_(source), interfaces_(source) {}
+
+  [[nodiscard]] result<void> open(std::uint16_t number, handle* other) override;
+  void leave() override;
+  [[nodiscard]] std::shared_ptr<kernel_queue> through_kernel() const noexcept override { return queue_; }
+  [[nodiscard]] shared_between_handles* shared() const noexcept override { return queue_.get(); }
+
+  /// The descriptor leads to a relay from now on. Readers that were blocked before are counted by direct_reads.
+  [[nodiscard]] result<void> read_from_relay(netlink::socket&& reader);
+  [[nodiscard]] bool direct_reads() const noexcept { return direct_reads_ != 0; }
+
+  ssize_t read(std::span<unsigned char> into, int timeout) override;
+  int set_mode(std::uint8_t mode, std::size_t range) override;
+  int set_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark, std::size_t data_len,
+                  const unsigned char* data) override;
+
+  [[nodiscard]] ipq_status status() const override;
+  [[nodiscard]] ipq_stats stats() const override;
+
+ private:
+  class waiting_read;
+
+  void max_length_changed() noexcept override { queue_->set_receive_buffer(options().max_length); }
+
+  /// nullopt: nothing for the program in it.
+  std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);
+  std::optional<ssize_t> translate_packet(const packet& queued, std::span<std::byte> datagram,
+                                          std::span<unsigned char> into);
+  std::optional<ssize_t> translate_refusal(const wire::error_reply& reply, std::span<std::byte> datagram,
+                                           std::span<unsigned char> into);
+  ssize_t deliver(std::size_t length, std::span<unsigned char> into) noexcept;
+  void describe_refusal(const request_note& note, int code, const wire::error_reply& reply);
+
+  const netlink::socket_source& source_;
+  std::shared_ptr<kernel_queue> queue_;
+  netlink::socket readable_;
+  std::atomic<bool> relayed_ = false;
+  std::atomic<int> direct_reads_ = 0;  ///< reads that wait on the netlink socket; too many after a longjmp out of one
+  cut_packets cut_;
+  netlink::interfaces interfaces_;
+};
+
+}  // namespace ipq::compat

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "netlink/outbox.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+namespace ipq::netlink {
+namespace {
+
+/// Room for everything that the kernel holds for a queue of default length, so that the backlog stays empty.
+constexpr std::size_t send_buffer_size = 128 << 20;
+
+}  // namespace
+
+result<std::pair<outbox, socket>> outbox::open() {
+  auto ends = open_pair();
+  if (!ends) return std::unexpected(ends.error());
+  auto& [read_end, writer] = *ends;
+  ::fcntl(writer.fd(), F_SETFL, O_NONBLOCK);
+  writer.set_send_buffer(send_buffer_size);
+  return std::pair(outbox(std::move(writer)), std::move(read_end));
+}
+
+void outbox::post(std::span<const std::byte> message) {
+  flush();
+  if (backlog_.empty() && send(message)) return;
+  backlog_.emplace_back(message.begin(), message.end());
+}
+
+void outbox::flush() {
+  while (!backlog_.empty() && send(backlog_.front())) backlog_.pop_front();
+}
+
+bool outbox::send(std::span<const std::byte> message) const {
+  const auto sent = writer_.send(message);
+  // EPIPE: the reader has closed its end and reads no more.
+  return sent || !(sent.error().is(EAGAIN) || sent.error().is(ENOBUFS));
+}
+
+}  // namespace ipq::netlink

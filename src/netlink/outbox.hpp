@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The end of a pair of sockets through which this process hands messages to a reader of its own, never waiting.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "ipq/error.hpp"
+#include "netlink/socket.hpp"
+
+namespace ipq::netlink {
+
+class outbox {
+ public:
+  /// And where the reader receives: whole messages, in order. SO_RCVBUF may be set on it. Errors: those of
+  /// socketpair(2).
+  [[nodiscard]] static result<std::pair<outbox, socket>> open();
+
+  /// What does not fit yet is kept and goes out with the next post or flush. A reader that has closed its end gets
+  /// nothing. Throws std::bad_alloc; the message then is lost.
+  void post(std::span<const std::byte> message);
+  void flush();
+
+  [[nodiscard]] bool has_backlog() const noexcept { return !backlog_.empty(); }
+  /// For poll(2): writable when some of the backlog may fit.
+  [[nodiscard]] int fd() const noexcept { return writer_.fd(); }
+
+ private:
+  explicit outbox(socket&& writer) noexcept : writer_(std::move(writer)) {}
+  [[nodiscard]] bool send(std::span<const std::byte> message) const;
+
+  socket writer_;
+  std::deque<std::vector<std::byte>> backlog_;
+};
+
+}  // namespace ipq::netlink
