@@ -128,8 +128,8 @@ void measure(const options& wanted) {
   around.processor = processor();
   around.load_before = load();
   // What the caller's environment says to libipq programs must not bend the comparison.
-  for (const char* name :
-       {"LIBIPQ_QUEUE", "LIBIPQ_QUEUE_IPV6", "LIBIPQ_MAX_LENGTH", "LIBIPQ_FAIL_OPEN", "LIBIPQ_DEBUG"}) {
+  for (const char* name : {"LIBIPQ_QUEUE", "LIBIPQ_QUEUE_IPV6", "LIBIPQ_MAX_LENGTH", "LIBIPQ_FAIL_OPEN", "LIBIPQ_DEBUG",
+                           "LIBIPQ_BATCH", "LIBIPQ_SOURCE"}) {
     unsetenv(name);
   }
   std::ofstream json;

@@ -8,12 +8,16 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <tuple>
 
 #include "failure.hpp"
 #include "private_network.hpp"
 
 namespace bench {
 namespace {
+
+/// The kernel's own length of a queue: more than that seldom waits.
+constexpr std::uint64_t usual_length = 1024;
 
 bool readable(int fd) {
   pollfd entry{fd, POLLIN, 0};
@@ -169,6 +173,14 @@ void add_drains_of_libipq(scenarios& to, const ground& on, const std::vector<uns
       to.push_back(std::make_unique<drain>(describe("libipq", name, loops, goals), on, loops, size, given, on.packets));
     }
   }
+  const std::vector<const contestant*> batching{&libipq_batch, &libnetfilter_queue, &bare_batch};
+  for (const auto& [name, size, given] : {std::tuple{"batch, 64 bytes, NF_ACCEPT", 64u, verdicts::accept},
+                                          {"batch, 64 bytes, NF_DROP", 64u, verdicts::drop},
+                                          {"batch, 64 bytes, alternating", 64u, verdicts::alternating},
+                                          {"batch, 1400 bytes, NF_ACCEPT", 1400u, verdicts::accept}}) {
+    description what = describe("libipq", name, batching, {{0, 0, 1, goal::kind::at_most, 0.56}});
+    to.push_back(std::make_unique<drain>(std::move(what), on, batching, size, given, usual_length));
+  }
 }
 
 void add_drains(scenarios& to, const ground& on) {
@@ -180,12 +192,10 @@ void add_drains(scenarios& to, const ground& on) {
     to.push_back(std::make_unique<drain>(std::move(what), on, loops, size, given, at_once));
   };
   const auto of_peer = [&](double bound) { return goal{0, 0, 1, goal::kind::at_most, bound}; };
-  // The kernel's own length of a queue: more than that seldom waits.
-  constexpr std::uint64_t usual = 1024;
-  add("accept, 64 bytes", 64, verdicts::accept, usual, {of_peer(0.46), of_floor});
-  add("accept, 1400 bytes", 1400, verdicts::accept, usual, {of_peer(0.46), of_floor});
-  add("drop, 64 bytes", 64, verdicts::drop, usual, {of_peer(0.40), of_floor});
-  add("alternating, 64 bytes", 64, verdicts::alternating, usual, {of_peer(0.53), of_floor});
+  add("accept, 64 bytes", 64, verdicts::accept, usual_length, {of_peer(0.46), of_floor});
+  add("accept, 1400 bytes", 1400, verdicts::accept, usual_length, {of_peer(0.46), of_floor});
+  add("drop, 64 bytes", 64, verdicts::drop, usual_length, {of_peer(0.40), of_floor});
+  add("alternating, 64 bytes", 64, verdicts::alternating, usual_length, {of_peer(0.53), of_floor});
   // So many that all of their data has left the cache; what that costs is the same for every loop.
   add("accept, 64 bytes, " + std::to_string(on.packets) + " waiting", 64, verdicts::accept, on.packets, {of_floor});
 }

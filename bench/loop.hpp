@@ -50,6 +50,8 @@ struct contestant {
 
 // The C library, whole packets of queue 0 only.
 extern const contestant libipq;
+// The same with IPQ_CREATE_BATCH.
+extern const contestant libipq_batch;
 // The C++ library's queue, as it is and with queue_options::when_idle.
 extern const contestant ipq_queue;
 extern const contestant ipq_queue_latency;

@@ -19,7 +19,7 @@ void refuse(const unsigned char* message) {
 
 class libipq_loop final : public loop {
  public:
-  explicit libipq_loop(unsigned max_length) : handle_(ipq_create_handle(0, NFPROTO_IPV4)) {
+  libipq_loop(unsigned flags, unsigned max_length) : handle_(ipq_create_handle(flags, NFPROTO_IPV4)) {
     if (handle_ == nullptr) fail("ipq_create_handle");
     unsigned char message[256];
     if (ipq_set_max_length(handle_.get(), max_length) != 0) fail("ipq_set_max_length");
@@ -62,7 +62,10 @@ class libipq_loop final : public loop {
 }  // namespace
 
 const contestant libipq{"libipq", [](const loop_options& options) -> std::unique_ptr<loop> {
-                          return std::make_unique<libipq_loop>(options.max_length);
+                          return std::make_unique<libipq_loop>(0, options.max_length);
                         }};
+const contestant libipq_batch{"libipq, batch", [](const loop_options& options) -> std::unique_ptr<loop> {
+                                return std::make_unique<libipq_loop>(IPQ_CREATE_BATCH, options.max_length);
+                              }};
 
 }  // namespace bench

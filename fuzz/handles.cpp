@@ -66,7 +66,7 @@ class program {
   using owned_handle = std::unique_ptr<compat::handle, destroyer>;
 
   owned_handle create(std::uint32_t protocol) {
-    return owned_handle(compat::create_handle(protocol, kernel_, no_environment));
+    return owned_handle(compat::create_handle(0, protocol, kernel_, no_environment));
   }
 
   compat::handle& any_member() {

@@ -81,12 +81,14 @@ void check(bool ipv6) {
   const auto max_length = expected(2, 1, compat::max_max_length, 1024, valid);
   const auto fail_open = expected(3, 0, 1, 0, valid);
   const auto debug = expected(4, 0, 1, 0, valid);
+  const auto batch = expected(6, 0, 1, 0, valid);
   if (values[5] && !is_source(values[5]->c_str())) valid = false;
   require(found.has_value() == valid);
   if (found) {
     require(found->queue == queue && found->max_length == max_length);
     require(found->capture.has_value() == values[5].has_value());
     require(found->fail_open == (fail_open == 1) && found->debug == (debug == 1));
+    require(found->batch == (batch == 1));
   } else {
     require(found.error().starts_with("LIBIPQ_") && found.error().size() < 160);
     require(found.error().find(": expected ") != std::string::npos);

@@ -64,7 +64,7 @@ class capture_handle_test : public ::testing::Test {
   }
 
   owned_handle create(std::uint32_t protocol = ipv4) {
-    return owned_handle(create_handle(protocol, netlink::kernel(), look_up));
+    return owned_handle(create_handle(0, protocol, netlink::kernel(), look_up));
   }
   owned_handle listen(const std::string& options = "", std::uint32_t protocol = ipv4, std::size_t range = 0) {
     source = "capture:" + capture_path + options;

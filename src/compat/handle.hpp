@@ -66,6 +66,9 @@ class handle : public ipq_handle {
   [[nodiscard]] virtual std::shared_ptr<capture_queue> through_capture() const noexcept { return nullptr; }
   [[nodiscard]] virtual shared_between_handles* shared() const noexcept = 0;
 
+  /// In a child of fork(2), where nothing else runs yet.
+  virtual void after_fork_in_child() noexcept {}
+
   virtual ssize_t read(std::span<unsigned char> into, int timeout) = 0;
   virtual int set_mode(std::uint8_t mode, std::size_t range) = 0;
   virtual int set_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark, std::size_t data_len,

@@ -73,8 +73,13 @@ class kernel_handle::waiting_read {
 
 void kernel_handle::leave() {
   if (!queue_) return;
+  if (ahead_) static_cast<void>(ahead_->flush(queue_->socket()));
   queue_->leave(*this);
   queue_.reset();
+}
+
+void kernel_handle::after_fork_in_child() noexcept {
+  if (ahead_) ahead_->forget();
 }
 
 ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
@@ -91,6 +96,13 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
   alignas(8) std::byte buffer[wire::max_datagram];
   for (;;) {
     // Without waiting first: a reader that is behind finds something, and one that is not has the time to ask again.
+    if (ahead_) {
+      const auto length = ahead_->read(readable_, !relayed_, [&](auto datagram) { return translate(datagram, into); });
+      if (length) {
+        errno = errno_before;
+        return *length;
+      }
+    }
     auto received = readable_.receive(buffer, netlink::waiting::not_at_all);
     if (!received && received.error().is(EAGAIN)) {
       if (timeout < 0) return timed_out();
@@ -240,7 +252,9 @@ int kernel_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<st
   // What nearly every packet gets, by the shortest way.
   if (value <= verdict_accept && given == 0 && !mark && !queue_->shared() && !debugging()) [[likely]] {
     const int errno_before = errno;
-    if (const auto sent = queue_->send_plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value); !sent) {
+    const auto answer = queue_->plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value);
+    const auto sent = ahead_ ? ahead_->send(queue_->socket(), answer) : queue_->send(answer);
+    if (!sent) {
       return fail(IPQ_ERR_SEND, "set verdict");
     }
     errno = errno_before;
@@ -275,6 +289,8 @@ int kernel_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<st
           request.asked.id, given);
   }
   const int errno_before = errno;
+  // Those before it go before it.
+  if (ahead_) static_cast<void>(ahead_->flush(queue_->socket()));
   if (const auto sent = queue_->send_verdict(request); !sent) return fail(IPQ_ERR_SEND, "set verdict");
   errno = errno_before;
   if (!invalid) count(counter_of(value, given));

@@ -13,6 +13,7 @@
 #include "compat/cut_packets.hpp"
 #include "compat/handle.hpp"
 #include "compat/kernel_queue.hpp"
+#include "compat/read_ahead.hpp"
 #include "ipq/packet.hpp"
 #include "netlink/interfaces.hpp"
 #include "netlink/socket.hpp"
@@ -20,11 +21,15 @@
 
 namespace ipq::compat {
 
-/// It takes no lock to read or to give a verdict.
+/// It waits for no lock to read or to give a verdict.
 class kernel_handle final : public handle {
  public:
-  kernel_handle(const netlink::socket_source& source, bool ipv6, const settings& initial) noexcept
-      : handle(ipv6, initial), source_(source), interfaces_(source) {}
+  /// Throws std::bad_alloc.
+  kernel_handle(const netlink::socket_source& source, bool ipv6, const settings& initial)
+      : handle(ipv6, initial),
+        source_(source),
+        ahead_(initial.batch ? std::make_unique<read_ahead>() : nullptr),
+        interfaces_(source) {}
 
   [[nodiscard]] result<void> open(std::uint16_t number, handle* other) override;
   void leave() override;
@@ -34,6 +39,8 @@ class kernel_handle final : public handle {
   /// The descriptor leads to a relay from now on. Readers that were blocked before are counted by direct_reads.
   [[nodiscard]] result<void> read_from_relay(netlink::socket&& reader);
   [[nodiscard]] bool direct_reads() const noexcept { return direct_reads_ != 0; }
+
+  void after_fork_in_child() noexcept override;
 
   ssize_t read(std::span<unsigned char> into, int timeout) override;
   int set_mode(std::uint8_t mode, std::size_t range) override;
@@ -62,6 +69,7 @@ class kernel_handle final : public handle {
   netlink::socket readable_;
   std::atomic<bool> relayed_ = false;
   std::atomic<int> direct_reads_ = 0;  ///< reads that wait on the netlink socket; too many after a longjmp out of one
+  const std::unique_ptr<read_ahead> ahead_;  ///< null without LIBIPQ_BATCH
   cut_packets cut_;
   netlink::interfaces interfaces_;
 };

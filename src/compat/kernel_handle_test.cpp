@@ -47,7 +47,7 @@ const unsigned char* raw(const std::vector<std::byte>& bytes) {
 class handle_test : public ::testing::Test {
  protected:
   owned_handle create(std::uint32_t protocol = ipv4) {
-    return owned_handle(create_handle(protocol, kernel, no_environment));
+    return owned_handle(create_handle(0, protocol, kernel, no_environment));
   }
 
   owned_handle listen(std::uint32_t protocol = ipv4, std::size_t range = 0) {
@@ -396,7 +396,7 @@ TEST_F(handle_test, a_message_that_does_not_fit_is_used_up_and_its_packet_waits)
 
 TEST_F(handle_test, the_end_of_the_kernel_is_an_error_and_no_endless_loop) {
   netlink::scripted_kernel* mortal = new netlink::scripted_kernel;
-  owned_handle h(create_handle(ipv4, *mortal, no_environment));
+  owned_handle h(create_handle(0, ipv4, *mortal, no_environment));
   ASSERT_EQ(h->set_mode(IPQ_COPY_PACKET, 0), 56);
   mortal->settle();
   delete mortal;

@@ -72,12 +72,14 @@ class kernel_queue final : public shared_between_handles {
   /// Errors: those of sending; the kernel's come later, over the socket.
   result<void> send_verdict(const verdict_request& request);
 
-  /// The same for accept and drop without anything else, while there is one member.
-  result<void> send_plain_verdict(bool ipv6, std::uint32_t id, std::uint32_t value) const {
+  /// Accept or drop without anything else, while there is one member; and how it is sent at once.
+  [[nodiscard]] wire::plain_verdict plain_verdict(bool ipv6, std::uint32_t id, std::uint32_t value) const noexcept {
     const note_fields fields = write_verdict_note(ipv6, {.id = id, .value = value, .data_len = 0});
+    return {.queue = number_, .id = id, .value = value, .sequence = fields.sequence, .port_id = fields.port_id};
+  }
+  result<void> send(const wire::plain_verdict& answer) const {
     alignas(8) std::byte message[wire::plain_verdict_size];
-    wire::encode_plain_verdict(
-        {.queue = number_, .id = id, .value = value, .sequence = fields.sequence, .port_id = fields.port_id}, message);
+    wire::encode_plain_verdict(answer, message);
     return socket_.send(std::span<const std::byte>(message));
   }
   [[nodiscard]] bool shared() const noexcept { return shared_.load(std::memory_order_relaxed); }

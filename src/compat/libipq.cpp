@@ -43,9 +43,9 @@ int get_facts(const char* operation, handle& from, Facts* into, std::size_t size
 
 }  // namespace
 
-IPQ_EXPORT ipq_handle* ipq_create_handle(std::uint32_t /*flags*/, std::uint32_t protocol) {
+IPQ_EXPORT ipq_handle* ipq_create_handle(std::uint32_t flags, std::uint32_t protocol) {
   const netlink::cancellation_off uninterrupted;
-  return compat::create_handle(protocol, netlink::kernel(), compat::process_environment);
+  return compat::create_handle(flags, protocol, netlink::kernel(), compat::process_environment);
 }
 
 IPQ_EXPORT int ipq_destroy_handle(ipq_handle* h) {

@@ -61,9 +61,16 @@ void after_fork() {
   handles.mutex.unlock();
 }
 
+void after_fork_in_child() {
+  for (const auto& entry : handles.entries) {
+    if (entry.created != nullptr) entry.created->after_fork_in_child();
+  }
+  after_fork<&shared_between_handles::after_fork_in_child>();
+}
+
 void watch_forks() noexcept {
-  static const int registered = ::pthread_atfork(before_fork, after_fork<&shared_between_handles::after_fork_in_parent>,
-                                                 after_fork<&shared_between_handles::after_fork_in_child>);
+  static const int registered =
+      ::pthread_atfork(before_fork, after_fork<&shared_between_handles::after_fork_in_parent>, after_fork_in_child);
   static_cast<void>(registered);
 }
 
@@ -75,16 +82,18 @@ std::nullptr_t refuse(int number, int error) noexcept {
 
 }  // namespace
 
-handle* create_handle(std::uint32_t protocol, const netlink::socket_source& source, environment look_up) noexcept try {
+handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink::socket_source& source,
+                      environment look_up) noexcept try {
   constexpr std::uint32_t ipv4 = 2, ipv6 = 10;  // NFPROTO_*, PF_*
   const int errno_before = errno;
   if (protocol != ipv4 && protocol != ipv6) return refuse(IPQ_ERR_PROTOCOL, errno_before);
-  const auto options = read_settings(protocol == ipv6, look_up);
+  auto options = read_settings(protocol == ipv6, look_up);
   if (!options) {
     set_thread_error(std::string_view(options.error()));
     errno = EINVAL;
     return nullptr;
   }
+  if (flags & IPQ_CREATE_BATCH) options->batch = true;
   watch_forks();
   const std::lock_guard locked(handles.mutex);
   registry::entry& entry = entry_of(protocol == ipv6);

@@ -10,7 +10,7 @@
 namespace ipq::compat {
 
 /// nullptr, with the thread's error and errno as ipq_create_handle(3) says. The environment is read here.
-[[nodiscard]] handle* create_handle(std::uint32_t protocol, const netlink::socket_source& source,
+[[nodiscard]] handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink::socket_source& source,
                                     environment look_up) noexcept;
 
 void destroy_handle(handle* destroyed) noexcept;

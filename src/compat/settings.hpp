@@ -23,6 +23,7 @@ struct settings {
   std::uint32_t max_length = 1024;  ///< packets, as ip_queue_maxlen was by default
   bool fail_open = false;
   bool debug = false;
+  bool batch = false;                            ///< read ahead and send verdicts together
   std::optional<capture_settings> capture = {};  ///< instead of the kernel
 };
 

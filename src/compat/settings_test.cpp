@@ -28,17 +28,22 @@ TEST_F(settings_test, defaults_are_those_of_ip_queue) {
   EXPECT_EQ(read->max_length, 1024U);
   EXPECT_FALSE(read->fail_open);
   EXPECT_FALSE(read->debug);
+  EXPECT_FALSE(read->batch);
 }
 
 TEST_F(settings_test, every_variable_is_read) {
-  variables = {
-      {"LIBIPQ_QUEUE", "65535"}, {"LIBIPQ_MAX_LENGTH", "1048576"}, {"LIBIPQ_FAIL_OPEN", "1"}, {"LIBIPQ_DEBUG", "1"}};
+  variables = {{"LIBIPQ_QUEUE", "65535"},
+               {"LIBIPQ_MAX_LENGTH", "1048576"},
+               {"LIBIPQ_FAIL_OPEN", "1"},
+               {"LIBIPQ_DEBUG", "1"},
+               {"LIBIPQ_BATCH", "1"}};
   const auto read = read_settings(false, look_up);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->queue, 65535);
   EXPECT_EQ(read->max_length, 1048576U);
   EXPECT_TRUE(read->fail_open);
   EXPECT_TRUE(read->debug);
+  EXPECT_TRUE(read->batch);
 }
 
 TEST_F(settings_test, each_family_has_its_own_queue_variable) {

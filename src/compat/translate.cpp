@@ -64,10 +64,17 @@ std::size_t write_packet(const packet& queued, const netlink::interface& indev, 
   }
   write_head(*reinterpret_cast<packet_head*>(into.data()), queued, indev, outdev, length);
   const auto rest = into.subspan(head);
-  const std::size_t copied = std::min(data_length, rest.size());
-  if (copied != 0) std::memcpy(rest.data(), queued.payload.data(), copied);
-  const std::size_t padding = std::min(length - head - data_length, rest.size() - copied);
-  for (std::size_t i = 0; i < padding; ++i) rest[copied + i] = 0;
+  // The padding by one store, below what is copied then: a loop over three bytes at most becomes a call of memset.
+  const std::size_t padded = length - head;
+  if (padded > rest.size()) [[unlikely]] {
+    std::memcpy(rest.data(), queued.payload.data(), std::min(data_length, rest.size()));
+    std::fill(rest.begin() + static_cast<std::ptrdiff_t>(std::min(data_length, rest.size())), rest.end(), 0);
+    return length;
+  }
+  if (padded != 0) {
+    wire::store(reinterpret_cast<std::byte*>(rest.data()) + padded - 4, std::uint32_t{0});
+    std::memcpy(rest.data(), queued.payload.data(), data_length);
+  }
   return length;
 }
 

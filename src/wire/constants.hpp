@@ -9,6 +9,7 @@ namespace ipq::wire {
 
 /// nlmsg_type: subsystem 3 (NFNL_SUBSYS_QUEUE) and the message.
 enum message_type : std::uint16_t {
+  message_noop = 1,   ///< NLMSG_NOOP
   message_error = 2,  ///< NLMSG_ERROR: an error, or with code 0 an acknowledgement
   message_packet = 0x300,
   message_verdict = 0x301,

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What LIBIPQ_BATCH keeps in this process: messages that were received and not yet read, and verdicts that were given
+// and not yet sent.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "ipq/error.hpp"
+#include "netlink/arena.hpp"
+#include "netlink/socket.hpp"
+#include "wire/verdict.hpp"
+
+namespace ipq::compat {
+
+/// As long as messages wait here the socket is readable too: where nothing else is in it, the kernel is made to put an
+/// acknowledgement there, which is taken out when the last message is. Verdicts wait as long as messages do, and no
+/// longer.
+///
+/// It has locks that nobody waits for: whoever finds one taken goes the way without read-ahead. A signal handler may
+/// give verdicts, but not leave a read by longjmp, whose lock would stay taken.
+class read_ahead {
+ public:
+  static constexpr std::size_t most = 64;
+
+  /// Throws std::bad_alloc.
+  read_ahead();
+
+  /// Hands the next message to `use`, which returns nullopt for what is nothing to the program. nullopt: there is none,
+  /// or another thread reads. `refill`: whether more may be received.
+  template <class Use>
+  [[nodiscard]] auto read(const netlink::socket& from, bool refill, Use use) -> decltype(use(std::span<std::byte>())) {
+    if (reading_.test_and_set()) return std::nullopt;
+    const unlock_at_the_end<std::memory_order_release> unlock{reading_};
+    while (has_messages() || (refill && receive(from))) {
+      const auto used = use(take());
+      if (!used) continue;
+      settle(from, refill);
+      return used;
+    }
+    return std::nullopt;
+  }
+
+  /// Keeps or sends a verdict. Errors: those of sending; what could not be sent is kept.
+  result<void> send(const netlink::socket& to, const wire::plain_verdict& answer);
+  /// Sends the verdicts that wait. Errors as above.
+  result<void> flush(const netlink::socket& to);
+
+  /// In a child of fork(2): the packets that were read are the parent's to decide, its verdicts the parent's to send.
+  void forget() noexcept;
+
+ private:
+  template <std::memory_order Order>
+  struct unlock_at_the_end {
+    std::atomic_flag& locked;
+    ~unlock_at_the_end() { locked.clear(Order); }
+  };
+
+  [[nodiscard]] bool has_messages() const noexcept { return left_.load(std::memory_order_seq_cst) != 0; }
+  bool receive(const netlink::socket& from);
+  std::span<std::byte> take() noexcept;
+  void settle(const netlink::socket& from, bool refill);
+  result<void> flush_locked(const netlink::socket& to);
+
+  std::atomic_flag reading_;  ///< guards what follows
+  netlink::arena datagrams_;
+  std::size_t next_ = 0;
+  bool fresh_ = false;  ///< just received: it is not known yet whether the socket is readable
+  bool full_ = false;   ///< and more may be there
+  bool woken_ = false;  ///< an acknowledgement was asked for and has not come by
+  std::atomic<std::size_t> left_ = 0;
+
+  std::atomic_flag sending_;  ///< guards what follows
+  std::size_t kept_ = 0;      ///< bytes
+  alignas(8) std::array<std::byte, most * wire::plain_verdict_size> verdicts_;
+};
+
+}  // namespace ipq::compat

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// IPQ_CREATE_BATCH: reading ahead and sending verdicts together, without a program's noticing.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "child.hpp"
+#include "flow.hpp"
+#include "packet_bytes.hpp"
+
+namespace kernel_tests {
+namespace {
+
+struct destroyer {
+  void operator()(ipq_handle* h) const { ipq_destroy_handle(h); }
+};
+
+class batch : public flow_test {
+ protected:
+  static constexpr size_t most = 64;  // messages that are read ahead at once
+
+  using owned_handle = std::unique_ptr<ipq_handle, destroyer>;
+
+  static owned_handle listen(uint32_t protocol = ipv4) {
+    owned_handle h{ipq_create_handle(IPQ_CREATE_BATCH, protocol)};
+    if (!h) throw std::runtime_error(last_error());
+    EXPECT_EQ(ipq_set_mode(h.get(), IPQ_COPY_PACKET, 0), sent_mode) << last_error(h.get());
+    return h;
+  }
+  void send(size_t count) const {
+    for (size_t i = 0; i < count; ++i) flow4().send(std::to_string(i));
+  }
+};
+
+TEST_F(batch, descriptor_is_readable_as_long_as_a_packet_waits_and_no_longer) {
+  flow4().rule();
+  const auto h = listen();
+  for (const size_t count : {1, 2, 3, 63, 64, 65, 130}) {
+    send(count);
+    for (size_t i = 0; i < count; ++i) {
+      ASSERT_TRUE(readable(h->fd)) << i << " of " << count;
+      const message m = read_packet(h.get());
+      set_verdict(h.get(), m.id(), NF_ACCEPT);
+    }
+    EXPECT_FALSE(readable(h->fd)) << count;
+    EXPECT_TRUE(nothing_to_read(h.get()));
+    for (size_t i = 0; i < count; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  }
+}
+
+TEST_F(batch, no_verdict_waits_once_the_last_packet_is_read) {
+  flow4().rule();
+  const auto h = listen();
+  send(10);
+  for (size_t i = 0; i < 9; ++i) set_verdict(h.get(), read_packet(h.get()).id(), NF_ACCEPT);
+  const message last = read_packet(h.get());
+  for (size_t i = 0; i < 9; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  EXPECT_TRUE(flow4().nothing_arrived());
+  set_verdict(h.get(), last.id(), NF_ACCEPT);
+  EXPECT_EQ(flow4().arrived(), "9");
+}
+
+TEST_F(batch, verdicts_wait_while_packets_do_and_go_together) {
+  flow4().rule();
+  const auto h = listen();
+  send(10);
+  for (size_t i = 0; i < 5; ++i) set_verdict(h.get(), read_packet(h.get()).id(), NF_ACCEPT);
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_EQ(waiting_packets(h.get(), 10), 10u);
+}
+
+TEST_F(batch, destroying_the_handle_sends_what_waits) {
+  flow4().rule();
+  auto h = listen();
+  send(10);
+  for (size_t i = 0; i < 5; ++i) set_verdict(h.get(), read_packet(h.get()).id(), NF_ACCEPT);
+  h.reset();
+  for (size_t i = 0; i < 5; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(batch, packets_keep_their_order_around_one_that_is_changed_or_marked) {
+  flow4().rule();
+  const auto h = listen();
+  send(6);
+  for (size_t i = 0; i < 6; ++i) {
+    const message m = read_packet(h.get());
+    if (i == 2) {
+      set_verdict(h.get(), m.id(), NF_ACCEPT, m.payload());
+    } else if (i == 4) {
+      EXPECT_EQ(ipq_set_vwmark(h.get(), m.id(), NF_ACCEPT, 7, 0, nullptr), sent_verdict);
+    } else {
+      set_verdict(h.get(), m.id(), i == 1 ? NF_DROP : NF_ACCEPT);
+    }
+  }
+  for (const char* expected : {"0", "2", "3", "4", "5"}) EXPECT_EQ(flow4().arrived(), expected);
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(batch, refusal_names_its_packet) {
+  flow4().rule();
+  const auto h = listen();
+  send(5);
+  std::vector<ipq_id_t> ids;
+  for (size_t i = 0; i < 5; ++i) {
+    ids.push_back(read_packet(h.get()).id());
+    set_verdict(h.get(), ids.back(), NF_ACCEPT);
+    if (i == 2) set_verdict(h.get(), ids[1], NF_DROP);
+  }
+  const message refused = read_error(h.get());
+  EXPECT_EQ(refused.error(), ENOENT);
+  EXPECT_NE(std::string(ipq_handle_errstr(h.get())).find("packet " + std::to_string(ids[1])), std::string::npos)
+      << ipq_handle_errstr(h.get());
+  EXPECT_TRUE(nothing_to_read(h.get()));
+  const ipq_stats counted = stats_of(h.get());
+  EXPECT_EQ(counted.accepted, 5u);
+  EXPECT_EQ(counted.dropped, 0u);
+  EXPECT_EQ(counted.refused, 1u);
+}
+
+TEST_F(batch, second_family_ends_it_without_losing_what_was_read_ahead) {
+  flow4().rule();
+  flow6().rule();
+  const auto four = listen();
+  send(10);
+  set_verdict(four.get(), read_packet(four.get()).id(), NF_ACCEPT);
+  const auto six = listen(ipv6);
+  flow6().send("six");
+  for (size_t i = 1; i < 10; ++i) set_verdict(four.get(), read_packet(four.get()).id(), NF_ACCEPT);
+  send(3);
+  for (size_t i = 0; i < 3; ++i) set_verdict(four.get(), read_packet(four.get()).id(), NF_ACCEPT);
+  set_verdict(six.get(), read_packet(six.get()).id(), NF_ACCEPT);
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  EXPECT_EQ(flow6().arrived(), "six");
+  EXPECT_TRUE(nothing_to_read(four.get()));
+}
+
+TEST_F(batch, child_of_a_fork_leaves_its_parents_packets_alone) {
+  flow4().rule();
+  const auto h = listen();
+  send(10);
+  for (size_t i = 0; i < 4; ++i) set_verdict(h.get(), read_packet(h.get()).id(), NF_ACCEPT);
+  const child other([&](const child::line& parent) {
+    ipq_destroy_handle(h.get());
+    parent.say("destroyed");
+    parent.wait_for_go();
+  });
+  EXPECT_EQ(other.hear(), "destroyed");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  for (size_t i = 4; i < 10; ++i) set_verdict(h.get(), read_packet(h.get()).id(), NF_ACCEPT);
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  EXPECT_TRUE(nothing_to_read(h.get()));
+  EXPECT_EQ(stats_of(h.get()).refused, 0u);
+  other.go();
+}
+
+TEST_F(batch, several_threads_lose_nothing) {
+  flow4().rule();
+  const auto h = listen();
+  constexpr size_t packets = 1000;
+  flow4().send_numbered(packets, 8);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      bytes buffer(large_enough);
+      while (ipq_read(h.get(), buffer.data(), buffer.size(), 200'000) > 0) {
+        set_verdict(h.get(), ipq_get_packet(buffer.data())->packet_id, NF_ACCEPT);
+      }
+    });
+  }
+  for (auto& each : threads) each.join();
+  EXPECT_EQ(waiting_packets(h.get(), 0), 0u);
+  const ipq_stats counted = stats_of(h.get());
+  EXPECT_EQ(counted.received, packets);
+  EXPECT_EQ(counted.accepted, packets);
+  EXPECT_EQ(counted.refused, 0u);
+}
+
+}  // namespace
+}  // namespace kernel_tests
