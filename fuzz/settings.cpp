@@ -15,8 +15,8 @@ namespace {
 using namespace ipq;
 using fuzz::require;
 
-constexpr std::array names{"LIBIPQ_QUEUE",     "LIBIPQ_QUEUE_IPV6", "LIBIPQ_MAX_LENGTH",
-                           "LIBIPQ_FAIL_OPEN", "LIBIPQ_DEBUG",      "LIBIPQ_SOURCE"};
+constexpr std::array names{"LIBIPQ_QUEUE", "LIBIPQ_QUEUE_IPV6", "LIBIPQ_MAX_LENGTH", "LIBIPQ_FAIL_OPEN",
+                           "LIBIPQ_DEBUG", "LIBIPQ_SOURCE",     "LIBIPQ_BATCH"};
 
 std::array<std::optional<std::string>, names.size()> values;
 

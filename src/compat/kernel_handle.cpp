@@ -42,6 +42,7 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
     readable_ = *std::move(readable);
   }
   leave();
+  relayed_ = joined->shared();
   queue_ = std::move(joined);
   set_number(number);
   fd = readable_.fd();
@@ -52,6 +53,10 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
 result<void> kernel_handle::read_from_relay(netlink::socket&& reader) {
   if (const auto replaced = readable_.replace(std::move(reader)); !replaced) return replaced;
   relayed_ = true;
+  if (ahead_) {
+    static_cast<void>(ahead_->flush(queue_->socket()));
+    ahead_->give_up([&](std::span<std::byte> datagram) { queue_->pass_on(datagram); });
+  }
   return {};
 }
 

@@ -45,6 +45,15 @@ class read_ahead {
     return std::nullopt;
   }
 
+  /// Hands all messages that wait to `use`: from now on another descriptor than the socket is read. Not those that
+  /// another thread is reading just now.
+  template <class Use>
+  void give_up(Use use) {
+    if (reading_.test_and_set()) return;
+    const unlock_at_the_end<std::memory_order_release> unlock{reading_};
+    while (has_messages()) use(take());
+  }
+
   /// Keeps or sends a verdict. Errors: those of sending; what could not be sent is kept.
   result<void> send(const netlink::socket& to, const wire::plain_verdict& answer);
   /// Sends the verdicts that wait. Errors as above.

@@ -91,10 +91,11 @@ std::optional<std::string> read_source(environment look_up, std::optional<captur
 
 std::expected<settings, std::string> read_settings(bool ipv6, environment look_up) {
   settings found;
-  for (const auto& wrong : {read({ipv6 ? "LIBIPQ_QUEUE_IPV6" : "LIBIPQ_QUEUE", 0, 0xffff}, look_up, found.queue),
-                            read({"LIBIPQ_MAX_LENGTH", 1, max_max_length}, look_up, found.max_length),
-                            read({"LIBIPQ_FAIL_OPEN", 0, 1}, look_up, found.fail_open),
-                            read({"LIBIPQ_DEBUG", 0, 1}, look_up, found.debug), read_source(look_up, found.capture)}) {
+  for (const auto& wrong :
+       {read({ipv6 ? "LIBIPQ_QUEUE_IPV6" : "LIBIPQ_QUEUE", 0, 0xffff}, look_up, found.queue),
+        read({"LIBIPQ_MAX_LENGTH", 1, max_max_length}, look_up, found.max_length),
+        read({"LIBIPQ_FAIL_OPEN", 0, 1}, look_up, found.fail_open), read({"LIBIPQ_DEBUG", 0, 1}, look_up, found.debug),
+        read({"LIBIPQ_BATCH", 0, 1}, look_up, found.batch), read_source(look_up, found.capture)}) {
     if (wrong) return std::unexpected(*wrong);
   }
   return found;
