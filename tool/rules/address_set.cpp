@@ -8,6 +8,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -50,8 +51,8 @@ constexpr const char* expected_entry =
 
 }  // namespace
 
-template <class Key>
-void range_table<Key>::finish() {
+template <class Key, class Part>
+void range_table<Key, Part>::finish() {
   std::sort(ranges_.begin(), ranges_.end(), [](const range& a, const range& b) { return a.first < b.first; });
   std::size_t kept = 0;
   for (const range& each : ranges_) {
@@ -66,41 +67,61 @@ void range_table<Key>::finish() {
     ranges_[kept++] = each;
   }
   ranges_.resize(kept);
-  levels_.clear();
-  for (std::size_t left = kept; left > width;) {
-    std::vector<Key> level;
-    level.reserve(left / width + width);
-    for (std::size_t at = 0; at < left; at += width) {
-      level.push_back(levels_.empty() ? ranges_[at].first : levels_.back()[at]);
-    }
-    left = level.size();
-    // So that every node is whole; as the largest key, they are passed over or cut off.
-    while (level.size() % width != 0) level.push_back(static_cast<Key>(-1));
-    levels_.push_back(std::move(level));
-  }
+  make_levels();
 }
 
-template <class Key>
-bool range_table<Key>::contains(Key key) const noexcept {
-  if (ranges_.empty() || key < ranges_.front().first) return false;
-  std::size_t at = 0;  // of the node in its level, then of the last range that begins at the key or before
-  for (std::size_t level = levels_.size(); level-- > 0;) {
-    const Key* const node = levels_[level].data() + at;
-    std::size_t in = 0;
-    fetch(node, width);
-    for (std::size_t step = width / 2; step > 0; step /= 2) in += node[in + step] <= key ? step : 0;
-    const std::size_t below = level > 0 ? levels_[level - 1].size() : ranges_.size();
-    at = std::min((at + in) * width, (below - 1) / width * width);
-  }
-  const auto* const node = ranges_.data() + at;
-  const std::size_t size = std::min(width, ranges_.size() - at);
-  std::size_t in = 0;
-  fetch(node, size);
-  for (std::size_t step = width / 2; step > 0; step /= 2) {
-    in += in + step < size && node[in + step].first <= key ? step : 0;
-  }
-  return key <= node[in].last;
+template <class Key, class Part>
+void range_table<Key, Part>::make_levels() {
+  levels_.clear();
+  std::size_t size = ranges_.size();
+  do {
+    std::vector<Part> level;
+    level.reserve((size + width - 1) / width * width);
+    for (std::size_t at = 0; at < size; ++at) {
+      level.push_back(levels_.empty() ? part_of(ranges_[at].first) : levels_.back()[at * width]);
+    }
+    // So that every node is whole; as the largest part, they are passed over or cut off.
+    level.resize(level.capacity() / width * width, static_cast<Part>(-1));
+    size = level.size() / width;
+    levels_.push_back(std::move(level));
+  } while (size > 1);
 }
+
+// The last range whose part is not greater. There has to be one.
+template <class Key, class Part>
+std::size_t range_table<Key, Part>::last_not_behind(Part part) const noexcept {
+  std::size_t at = 0;
+  for (std::size_t level = levels_.size(); level-- > 0;) {
+    at *= width;
+    const Part* const node = levels_[level].data() + at;
+    fetch(node, width);
+    std::size_t in = 0;
+    for (std::size_t step = width / 2; step > 0; step /= 2) in += node[in + step] <= part ? step : 0;
+    at = std::min(at + in, (level > 0 ? levels_[level - 1].size() / width : ranges_.size()) - 1);
+  }
+  return at;
+}
+
+template <class Key, class Part>
+bool range_table<Key, Part>::contains(Key key) const noexcept {
+  if (ranges_.empty() || key < ranges_.front().first) return false;
+  std::size_t at = last_not_behind(part_of(key));
+  if (ranges_[at].first <= key) return key <= ranges_[at].last;
+  // Several begin with this part: the last of them that is not behind the key, by steps that double and then a search.
+  std::size_t behind = at;
+  for (std::size_t step = 1; ranges_[at].first > key; step *= 2) {
+    behind = at;
+    at -= std::min(at, step);
+  }
+  const auto begin = ranges_.begin();
+  const auto next =
+      std::upper_bound(begin + static_cast<std::ptrdiff_t>(at), begin + static_cast<std::ptrdiff_t>(behind), key,
+                       [](Key wanted, const range& each) { return wanted < each.first; });
+  return key <= std::prev(next)->last;
+}
+
+template class range_table<std::uint32_t, std::uint32_t>;
+template class range_table<unsigned __int128, std::uint64_t>;
 
 /// Takes a text in pieces of any size and cuts it into lines.
 class address_set::loader {
@@ -209,8 +230,7 @@ class address_set::loader {
   }
 
   template <class Key>
-  static void add_network(Key key, unsigned bits, std::string_view prefix, std::string_view line,
-                          range_table<Key>& table) {
+  static void add_network(Key key, unsigned bits, std::string_view prefix, std::string_view line, auto& table) {
     unsigned length = 0;
     const auto [end, status] = std::from_chars(prefix.data(), prefix.data() + prefix.size(), length);
     if (prefix.empty() || status != std::errc() || end != prefix.data() + prefix.size() || length > bits) {

@@ -16,8 +16,8 @@
 
 namespace ipq::tool::rules {
 
-/// Disjoint ranges in order. Key is an unsigned integer.
-template <class Key>
+/// Disjoint ranges in order. Key is an unsigned integer, and Part the upper bits of one, or all of them.
+template <class Key, class Part>
 class range_table {
  public:
   void add(Key first, Key last) { ranges_.push_back({first, last}); }
@@ -27,14 +27,19 @@ class range_table {
   [[nodiscard]] std::size_t size() const noexcept { return ranges_.size(); }
 
  private:
-  // A search goes down a tree of nodes with 16 keys: a node is a few cache lines, and the upper levels stay in the
-  // cache.
-  static constexpr std::size_t width = 16;
   struct range {
     Key first, last;
   };
+  static Part part_of(Key key) noexcept { return static_cast<Part>(key >> (8 * (sizeof(Key) - sizeof(Part)))); }
+  [[nodiscard]] std::size_t last_not_behind(Part part) const noexcept;
+  void make_levels();
+
+  // A search goes down a tree of nodes with 32 parts: a node is a few cache lines that come from memory together, and
+  // the upper levels stay in the cache. Ranges of a million IPv6 addresses do not, so that only one of them is read.
+  static constexpr std::size_t width = 32;
   std::vector<range> ranges_;
-  std::vector<std::vector<Key>> levels_;  // beginnings of every 16th range, of every 16th of those, and so on
+  std::vector<std::vector<Part>>
+      levels_;  // of the beginnings of all ranges, of every 32nd, of every 32nd of those, ...
 };
 
 /// IPv4 and IPv6 addresses of a file. One entry a line:
@@ -61,8 +66,8 @@ class address_set {
  private:
   class loader;
 
-  range_table<std::uint32_t> ipv4_;
-  range_table<unsigned __int128> ipv6_;
+  range_table<std::uint32_t, std::uint32_t> ipv4_;
+  range_table<unsigned __int128, std::uint64_t> ipv6_;
 };
 
 }  // namespace ipq::tool::rules

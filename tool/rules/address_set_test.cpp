@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -155,8 +156,8 @@ TEST(address_set, reads_files_in_pieces) {
 TEST(address_set, finds_what_a_plain_search_finds) {
   random numbers(1, 0);
   for (const std::size_t size :
-       {1u, 2u, 15u, 16u, 17u, 31u, 255u, 256u, 257u, 272u, 273u, 4095u, 4096u, 4097u, 5000u}) {
-    range_table<std::uint32_t> table;
+       {1u, 2u, 30u, 31u, 32u, 33u, 63u, 1022u, 1023u, 1024u, 1025u, 1055u, 1056u, 4097u, 5000u}) {
+    range_table<std::uint32_t, std::uint32_t> table;
     std::vector<bool> there(100'000);
     for (std::size_t each = 0; each < size; ++each) {
       const auto first = static_cast<std::uint32_t>(each * 20 + numbers.below(5));
@@ -170,6 +171,30 @@ TEST(address_set, finds_what_a_plain_search_finds) {
     EXPECT_FALSE(table.contains(0xffffffef));
     EXPECT_TRUE(table.contains(0xfffffff0));
     EXPECT_TRUE(table.contains(0xffffffff));
+  }
+}
+
+// Many ranges begin with the same upper bits, and some reach over several of these.
+TEST(address_set, tells_ranges_apart_that_begin_alike) {
+  random numbers(4, 0);
+  for (const std::size_t size : {1u, 3u, 31u, 32u, 33u, 500u, 2000u}) {
+    for (const unsigned alike : {0x1u, 0x10u, 0x100u}) {
+      using key = unsigned __int128;
+      range_table<key, std::uint64_t> table;
+      const auto key_of = [](std::uint64_t value) { return key{value >> 8} << 64 | (value & 0xff); };
+      std::vector<bool> there(0x10000);
+      for (std::size_t each = 0; each < size; ++each) {
+        const auto upper = numbers.below(alike) * (0x100 / alike) * 0x100;
+        const auto first = upper + numbers.below(0x100);
+        const auto last = std::min<std::uint64_t>(0xffff, first + numbers.below(numbers.below(50) == 0 ? 700 : 3));
+        table.add(key_of(first), key_of(last));
+        for (std::size_t at = first; at <= last; ++at) there[at] = true;
+      }
+      table.finish();
+      for (std::uint32_t at = 0; at < there.size(); ++at) {
+        ASSERT_EQ(table.contains(key_of(at)), there[at]) << size << " " << alike << " " << at;
+      }
+    }
   }
 }
 
