@@ -52,6 +52,15 @@ class verdict {
   [[nodiscard]] constexpr verdict with_connmark(std::uint32_t mark) const noexcept {
     verdict made = *this;
     made.connmark_ = mark;
+    made.connmark_mask_ = ~std::uint32_t{0};
+    return made;
+  }
+  /// The same for those bits alone that `mask` has; the connection's others stay as they are. Bits of `mark` outside of
+  /// `mask` are left out.
+  [[nodiscard]] constexpr verdict with_connmark(std::uint32_t mark, std::uint32_t mask) const noexcept {
+    verdict made = *this;
+    made.connmark_ = mark & mask;
+    made.connmark_mask_ = mask;
     return made;
   }
   /// Replaces the packet, from its network header on, 1 to 65531 bytes; lengths and checksums have to be right. The
@@ -73,6 +82,8 @@ class verdict {
   [[nodiscard]] constexpr std::optional<std::uint32_t> mark() const noexcept { return mark_; }
   [[nodiscard]] constexpr std::optional<std::uint32_t> priority() const noexcept { return priority_; }
   [[nodiscard]] constexpr std::optional<std::uint32_t> connmark() const noexcept { return connmark_; }
+  /// The bits of the connection's mark that connmark() replaces; all of them unless with_connmark said otherwise.
+  [[nodiscard]] constexpr std::uint32_t connmark_mask() const noexcept { return connmark_mask_; }
   /// Empty: the packet stays as it is.
   [[nodiscard]] constexpr std::span<const std::byte> payload() const noexcept { return payload_; }
 
@@ -84,6 +95,7 @@ class verdict {
   std::optional<std::uint32_t> mark_ = {};
   std::optional<std::uint32_t> priority_ = {};
   std::optional<std::uint32_t> connmark_ = {};
+  std::uint32_t connmark_mask_ = ~std::uint32_t{0};
   std::span<const std::byte> payload_ = {};
 };
 

@@ -29,14 +29,20 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
                         .port_id = verdict_cookie{answer.what(), count}.encoded(),
                         .mark = answer.mark(),
                         .priority = answer.priority()};
-  // CTA_MARK (nfnetlink_conntrack.h): be32.
-  constexpr std::uint16_t conntrack_mark = 8;
-  std::byte connection[8];
+  // CTA_MARK and CTA_MARK_MASK (nfnetlink_conntrack.h): be32.
+  constexpr std::uint16_t conntrack_mark = 8, conntrack_mark_mask = 21;
+  std::byte connection[16];
+  std::size_t length = 0;
+  const auto add_number = [&](std::uint16_t type, std::uint32_t value) {
+    wire::store(connection + length, std::uint16_t{8});
+    wire::store(connection + length + 2, type);
+    wire::store_be(connection + length + 4, value);
+    length += 8;
+  };
   if (answer.connmark()) {
-    wire::store(connection, std::uint16_t{8});
-    wire::store(connection + 2, conntrack_mark);
-    wire::store_be(connection + 4, *answer.connmark());
-    message.conntrack = connection;
+    add_number(conntrack_mark, *answer.connmark());
+    if (~answer.connmark_mask() != 0) add_number(conntrack_mark_mask, answer.connmark_mask());
+    message.conntrack = std::span(connection).first(length);
   }
   const auto payload = answer.payload();
   if (!payload.empty()) message.payload_length = payload.size();

@@ -201,6 +201,20 @@ TEST_F(scripted_queue_test, connection_mark_is_a_nested_attribute) {
   EXPECT_EQ(sent.number(wire::attribute_ct, 4), 0x01020304u);
 }
 
+TEST_F(scripted_queue_test, connection_mark_with_a_mask_is_two_attributes) {
+  queue q = open();
+  arrive();
+  EXPECT_TRUE(q.set_verdict(must_receive(q)[0], verdict::accept().with_connmark(0x01020304, 0xffff)));
+  const auto sent = kernel.requests().back();
+  const byte_vector* connection = sent.find(wire::attribute_ct);
+  ASSERT_NE(connection, nullptr);
+  ASSERT_EQ(connection->size(), 16u);
+  EXPECT_EQ(sent.number(wire::attribute_ct, 4), 0x0304u);
+  EXPECT_EQ(wire::load<std::uint16_t>(connection->data() + 8), 8);    // length
+  EXPECT_EQ(wire::load<std::uint16_t>(connection->data() + 10), 21);  // CTA_MARK_MASK
+  EXPECT_EQ(sent.number(wire::attribute_ct, 12), 0xffffu);
+}
+
 TEST_F(scripted_queue_test, neighbours_with_a_connection_mark_or_payload_are_not_merged) {
   queue q = open({.number = number, .verdict_delay = 1h});
   for (int i = 0; i < 4; ++i) arrive();

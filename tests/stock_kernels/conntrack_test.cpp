@@ -163,6 +163,16 @@ TEST_F(connection, gets_its_mark_without_the_option_too) {
   EXPECT_NE(must_run("cat /proc/thread-self/net/nf_conntrack").find("mark=5"), std::string::npos);
 }
 
+TEST_F(connection, gets_the_bits_of_a_mask) {
+  ipq::queue q = must_open({.conntrack = true});
+  flow4().send("first");
+  take(q, verdict::accept().with_connmark(0x0a0b0c0d));
+  flow4().send("second");
+  take(q, verdict::accept().with_connmark(0xffffff01, 0xff00ff));
+  flow4().send("third");
+  EXPECT_EQ(mark_of(take(q)), 0x0aff0c01u);
+}
+
 // A batch verdict has no room for the connection's mark: each packet takes its own.
 TEST_F(connection, of_each_packet_in_a_batch_gets_its_mark) {
   constexpr size_t count = 5;

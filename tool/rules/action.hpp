@@ -20,6 +20,7 @@ struct set_mark {
 };
 struct set_connmark {
   std::uint32_t value;
+  std::uint32_t mask;  ///< as set_mark's
 };
 struct set_priority {
   std::uint32_t value;

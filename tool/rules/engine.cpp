@@ -74,6 +74,7 @@ struct engine::state {
     made = decision{};
     mark.reset();
     connmark.reset();
+    connmark_mask = 0;
     priority.reset();
     records.clear();
     logs.clear();
@@ -94,7 +95,8 @@ struct engine::state {
     return true;
   }
   bool perform(const set_connmark& what) {
-    connmark = what.value;
+    connmark = (connmark.value_or(0) & ~what.mask) | what.value;
+    connmark_mask |= what.mask;
     return true;
   }
   bool perform(const set_priority& what) {
@@ -193,7 +195,7 @@ struct engine::state {
       return made;
     }
     if (mark) made.verdict = made.verdict.with_mark(*mark);
-    if (connmark) made.verdict = made.verdict.with_connmark(*connmark);
+    if (connmark) made.verdict = made.verdict.with_connmark(*connmark, connmark_mask);
     if (priority) made.verdict = made.verdict.with_priority(*priority);
     for (const flip& each : flips) {
       if (!changes.corrupt(each.number)) fall_short(each.rule);
@@ -233,6 +235,7 @@ struct engine::state {
   std::uint32_t length = 0;
   std::size_t at = 0;
   std::optional<std::uint32_t> mark, connmark, priority;
+  std::uint32_t connmark_mask = 0;
   std::size_t duplicated_by = 0;
   decision made;
   std::vector<std::size_t> records;

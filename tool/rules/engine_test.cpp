@@ -86,11 +86,16 @@ TEST(engine, marks) {
   const auto& made = judge.judge(which, 0s).verdict;
   EXPECT_EQ(made.mark(), 0xab1du);
   EXPECT_EQ(made.connmark(), 3u);
+  EXPECT_EQ(made.connmark_mask(), 0xffffffff);
   EXPECT_EQ(made.priority(), 9u);
   engine whole = make_engine("mark 5, mark 0x100/0xf00");
   EXPECT_EQ(whole.judge(which, 0s).verdict.mark(), 0x105u);
+  engine part = make_engine("connmark 1/0xf, continue\nconnmark 0x20/0xf0");
+  EXPECT_EQ(part.judge(which, 0s).verdict.connmark(), 0x21u);
+  EXPECT_EQ(part.judge(which, 0s).verdict.connmark_mask(), 0xffu);
   engine plain = make_engine("accept");
   EXPECT_FALSE(plain.judge(which, 0s).verdict.mark());
+  EXPECT_FALSE(plain.judge(which, 0s).verdict.connmark());
 }
 
 TEST(engine, continue_goes_on_and_what_it_did_stays) {

@@ -45,7 +45,7 @@ using namespace std::chrono_literals;
 constexpr const char* seeds[] = {
     "accept",
     "drop : udp port 53",
-    "mark 0x10/0xf0, connmark 3, priority 9, continue : [indev=eth0 hook=output mark=0x1/0xff uid=1000] tcp",
+    "mark 0x10/0xf0, connmark 3/0xf, priority 9, continue : [indev=eth0 hook=output mark=0x1/0xff uid=1000] tcp",
     "queue 5 bypass : (host 192.0.2.1 or port 80) and not icmp",
     "log \"a\\x00\\n\", count web, record \"out put.pcap\" : net 10.0.0.0/8",
     "set src 192.0.2.1, set dst 2001:db8::1, set sport 1, set dport 2, set ttl 3, set dscp 4 : ip6",

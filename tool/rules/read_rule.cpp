@@ -67,17 +67,22 @@ class line_reader {
     return true;
   }
 
+  std::pair<std::uint32_t, std::uint32_t> read_mark() {
+    from_.skip_space();
+    const auto column = from_.column();
+    const auto made = from_.masked_number();
+    if ((made.first & ~made.second) != 0) from_.fail(column, "the mark has bits outside of its mask");
+    return made;
+  }
+
   bool read_change(std::string_view name) {
     if (name == "mark") {
-      from_.skip_space();
-      const auto column = from_.column();
-      const auto [value, mask] = from_.masked_number();
-      if ((value & ~mask) != 0) from_.fail(column, "the mark has bits outside of its mask");
+      const auto [value, mask] = read_mark();
       add(set_mark{value, mask});
       marks_ = true;
     } else if (name == "connmark") {
-      add(set_connmark{from_.number(0xffffffff)});
-      if (from_.peek() == '/') from_.fail(from_.column(), "connmark takes no mask: the old one is not known here");
+      const auto [value, mask] = read_mark();
+      add(set_connmark{value, mask});
     } else if (name == "priority") {
       add(set_priority{from_.number(0xffffffff)});
     } else if (name == "log") {

@@ -61,9 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "  mark 0x\n       ^\n"},
         refused{"mark 5/1", "rules:1:6: the mark has bits outside of its mask\n  mark 5/1\n       ^\n"},
         refused{"mark", "rules:1:5: expected a number of 0 to 4294967295 (0xffffffff)\n  mark\n      ^\n"},
-        refused{"connmark 1/1",
-                "rules:1:11: connmark takes no mask: the old one is not known here\n"
-                "  connmark 1/1\n            ^\n"},
+        refused{"connmark 5/1", "rules:1:10: the mark has bits outside of its mask\n  connmark 5/1\n           ^\n"},
         refused{"count : udp",
                 "rules:1:7: expected a name to count under: letters, digits, '_' and '-', not ':'\n"
                 "  count : udp\n        ^\n"},
