@@ -43,6 +43,13 @@ class programme {
     add([&](scenarios& to) { add_workers(to, on); });
     add([&](scenarios& to) { add_held(to, on); });
     add([&](scenarios& to) { add_decode(to, on); });
+#ifdef IPQ_COMMAND
+    add([&](scenarios& to) { add_command(to, on); });
+    add([&](scenarios& to) { add_delay(to, on); });
+    add([&](scenarios& to) { add_rules(to, on); });
+#else
+    around.left_out.emplace_back("the ipq command, which was not built");
+#endif
     if (scenarios_.empty()) throw std::invalid_argument("no scenario matches '" + wanted.scenario + "'");
     if (on.other_cpu < 0) around.left_out.emplace_back("what needs a second CPU");
   }

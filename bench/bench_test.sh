@@ -36,14 +36,14 @@ command=("${wrapper[@]}" "$bench" --packets "$packets" --rounds "$rounds" --json
 [ ! -s "$folder/errors" ] || fail "unexpected on standard error: $(cat "$folder/errors")"
 
 # The tables: each scenario with its columns, a figure in every cell, and goals that say whether they are met.
-awk '
+awk -v scenarios_of_ipq=$(($(nproc) > 1 ? 4 : 3)) '
   function fail(text) { print text; bad = 1 }
   function check(pattern,   i, n) {
     n = split($0, cell, /  +/)
     if (n != columns + 2) fail("not " columns " cells: " $0)
     for (i = 3; i <= n; ++i) if (cell[i] !~ pattern) fail("not a figure in: " $0)
   }
-  /^(libipq|libipq\+\+), the C(\+\+)? library$/ { ++tables; table = $1; sub(",", "", table); next }
+  /^(libipq|libipq\+\+), the C(\+\+)? library$|^ipq, the command$/ { ++tables; table = $1; sub(",", "", table); next }
   /^Goals met: [0-9]+ of [0-9]+$/ { ++sums; if ($5 != goals) fail($5 " goals in the sum, and " goals " above"); next }
   /^[^ ]/ && table != "" { columns = split($0, cell, /  +/) - 1; ++scenarios[table]; next }
   /^  .*, goal: at (most|least) [0-9.]+, (met|missed)$/ { ++goals; next }
@@ -57,9 +57,10 @@ awk '
   /^  \(/ { next }
   /^  / { check("^[0-9]+(\\.[0-9]+)?$"); ++figures[table] }
   END {
-    if (tables != 2) fail(tables + 0 " tables")
+    if (tables != 2 + ("ipq" in scenarios)) fail(tables + 0 " tables")
     if (scenarios["libipq"] != 4 || heaps["libipq"] != 4 || figures["libipq"] != 8) fail("libipq: not 4 scenarios")
     if (scenarios["libipq++"] < 7 || heaps["libipq++"] < 7) fail("libipq++: only " scenarios["libipq++"] " scenarios")
+    if ("ipq" in scenarios && scenarios["ipq"] != scenarios_of_ipq) fail("ipq: " scenarios["ipq"] " scenarios")
     if (sums != 1) fail("no sum of the goals")
     exit bad
   }' "$folder/table" >"$folder/complaints" || fail "$(cat "$folder/complaints")"
@@ -90,6 +91,11 @@ done
 expect_account '"drain, drop, 64 bytes"' "3 $expected:0"
 expect_account '"drain, alternating, 64 bytes"' "3 $expected:$((expected / 2))"
 expect_account '"drain by several threads' "2 $expected:$expected"
+
+if grep -q '^ipq, the command$' "$folder/table"; then
+  expect_account '"ipq run, accept, 64 bytes"' "4 $expected:$expected"
+  expect_account '"delay 50ms, 50 000 packets a second"' "1 $expected:$expected"
+fi
 
 # Mistakes on the command line and files that can't be written are told, and nothing is measured.
 expect_refusal() {

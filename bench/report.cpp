@@ -213,7 +213,8 @@ void print_tables(std::ostream& out, const circumstances& around, const std::vec
   for (const auto& outcome : outcomes) {
     if (outcome.of->what().table != table) {
       table = outcome.of->what().table;
-      out << "\n" << table << (table == "libipq" ? ", the C library\n\n" : ", the C++ library\n\n");
+      const char* what = table == "libipq" ? "C library" : table == "libipq++" ? "C++ library" : "command";
+      out << "\n" << table << ", the " << what << "\n\n";
     }
     print_outcome(out, outcome);
   }

@@ -32,7 +32,7 @@ struct goal {
 };
 
 struct description {
-  std::string table;  // "libipq" or "libipq++"
+  std::string table;  // "libipq", "libipq++" or "ipq"
   std::string name;
   std::vector<std::string> contestants = {};
   std::vector<figure> figures = {};
@@ -80,5 +80,9 @@ void add_flood(scenarios& to, const ground& on);
 void add_exchange(scenarios& to, const ground& on);
 void add_bulk(scenarios& to, const ground& on, const std::vector<int>& cpus);
 void add_decode(scenarios& to, const ground& on);
+// Of the ipq command, where it is built.
+void add_command(scenarios& to, const ground& on);
+void add_delay(scenarios& to, const ground& on);
+void add_rules(scenarios& to, const ground& on);
 
 }  // namespace bench

@@ -80,6 +80,13 @@ void sender::prepare(std::uint64_t packets, std::size_t size) {
   while (sockets_.size() * static_cast<std::size_t>(buffer) < packets * (size + charge)) add_socket();
 }
 
+void sender::send_one(std::uint64_t number, std::span<const char> payload) const {
+  const int socket = sockets_[number % sockets_.size()].get();
+  while (::send(socket, payload.data(), payload.size(), MSG_DONTWAIT) < 0) {
+    if (errno != EAGAIN) throw failure(with_errno("cannot send a UDP packet over loopback"));
+  }
+}
+
 void sender::flood(std::uint64_t packets, std::size_t size, double seconds_apart) {
   const std::vector<char> payload(size);
   double due = now(CLOCK_MONOTONIC);

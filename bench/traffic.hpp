@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace bench {
@@ -33,6 +34,8 @@ class sender {
 
   // So many sockets that this many packets can be on their way at a time, for flood.
   void prepare(std::uint64_t packets, std::size_t size);
+  // The socket for it is that of its number; waits until it may send.
+  void send_one(std::uint64_t number, std::span<const char> payload) const;
   void flood(std::uint64_t packets, std::size_t size, double seconds_apart = 0);
   // Sends an empty datagram, and more of them from time to time, until `done`.
   void end_with_empty(const std::atomic<bool>& done);

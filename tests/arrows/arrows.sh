@@ -35,7 +35,7 @@ awk '
     rule("capture",        "packet include/ipq",                      "std system poll")
     rule("tool",           "include/ipq include/libipq",              "std libmnl system sockets")
     rule("examples",       "include/ipq include/libipq",              "std libmnl system sockets")
-    rule("bench",          "wire include/ipq include/libipq",         "std libmnl system sockets")
+    rule("bench",          "wire tool include/ipq include/libipq",    "std libmnl system sockets")
 
     socket_header = "^(sys/(socket|un|poll|epoll|select)|poll|netdb|ifaddrs|(net|netinet|netpacket|arpa)/.*|" \
                     "linux/(netlink|rtnetlink|sock_diag|netfilter/nfnetlink.*))[.]h$"

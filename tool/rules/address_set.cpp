@@ -75,14 +75,16 @@ void range_table<Key, Part>::make_levels() {
   levels_.clear();
   std::size_t size = ranges_.size();
   do {
-    std::vector<Part> level;
-    level.reserve((size + width - 1) / width * width);
-    for (std::size_t at = 0; at < size; ++at) {
-      level.push_back(levels_.empty() ? part_of(ranges_[at].first) : levels_.back()[at * width]);
+    std::vector<node> level((size + width - 1) / width);
+    for (std::size_t at = 0; at < level.size() * width; ++at) {
+      Part& part = level[at / width].parts[at % width];
+      if (at >= size) {
+        part = static_cast<Part>(-1);  // the largest: passed over or cut off
+      } else {
+        part = levels_.empty() ? part_of(ranges_[at].first) : levels_.back()[at].parts[0];
+      }
     }
-    // So that every node is whole; as the largest part, they are passed over or cut off.
-    level.resize(level.capacity() / width * width, static_cast<Part>(-1));
-    size = level.size() / width;
+    size = level.size();
     levels_.push_back(std::move(level));
   } while (size > 1);
 }
@@ -92,12 +94,11 @@ template <class Key, class Part>
 std::size_t range_table<Key, Part>::last_not_behind(Part part) const noexcept {
   std::size_t at = 0;
   for (std::size_t level = levels_.size(); level-- > 0;) {
-    at *= width;
-    const Part* const node = levels_[level].data() + at;
-    fetch(node, width);
+    const auto& parts = levels_[level][at].parts;
+    fetch(parts.data(), width);
     std::size_t in = 0;
-    for (std::size_t step = width / 2; step > 0; step /= 2) in += node[in + step] <= part ? step : 0;
-    at = std::min(at + in, (level > 0 ? levels_[level - 1].size() / width : ranges_.size()) - 1);
+    for (std::size_t step = width / 2; step > 0; step /= 2) in += parts[in + step] <= part ? step : 0;
+    at = std::min(at * width + in, (level > 0 ? levels_[level - 1].size() : ranges_.size()) - 1);
   }
   return at;
 }

@@ -2,6 +2,7 @@
 // Sets of addresses, as large as the blocklists of the day: what @FILE names.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -27,19 +28,23 @@ class range_table {
   [[nodiscard]] std::size_t size() const noexcept { return ranges_.size(); }
 
  private:
+  static constexpr std::size_t width = 32;
   struct range {
     Key first, last;
+  };
+  // Aligned, so that it does not lie across more cache lines than it has to.
+  struct alignas(64) node {
+    std::array<Part, width> parts;
   };
   static Part part_of(Key key) noexcept { return static_cast<Part>(key >> (8 * (sizeof(Key) - sizeof(Part)))); }
   [[nodiscard]] std::size_t last_not_behind(Part part) const noexcept;
   void make_levels();
 
-  // A search goes down a tree of nodes with 32 parts: a node is a few cache lines that come from memory together, and
-  // the upper levels stay in the cache. Ranges of a million IPv6 addresses do not, so that only one of them is read.
-  static constexpr std::size_t width = 32;
+  // A search goes down a tree of nodes: each is a few cache lines that come from memory together, and the upper levels
+  // stay in the cache. Ranges of a million IPv6 addresses do not, so only one of them is read. The lowest level has the
+  // beginnings of all ranges, the next one those of every 32nd, and so on.
   std::vector<range> ranges_;
-  std::vector<std::vector<Part>>
-      levels_;  // of the beginnings of all ranges, of every 32nd, of every 32nd of those, ...
+  std::vector<std::vector<node>> levels_;
 };
 
 /// IPv4 and IPv6 addresses of a file. One entry a line:
