@@ -11,8 +11,14 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <system_error>
+
+#include "ipq_command.hpp"
+#include "kernel/process.hpp"
 
 namespace tool_tests {
 namespace {
@@ -39,7 +45,7 @@ std::vector<std::string> command_line(const std::string& name, const std::vector
                                       const std::vector<std::string>& prefix) {
   std::vector<std::string> made{"env", "NOTIFY_SOCKET=@" + name};
   made.insert(made.end(), prefix.begin(), prefix.end());
-  made.emplace_back(IPQ_COMMAND);
+  made.push_back(command_path());
   made.insert(made.end(), words.begin(), words.end());
   return made;
 }
@@ -71,6 +77,16 @@ std::string live_command::notice() const {
 
 void live_command::signal(int number) const {
   if (kill(command_.pid(), number) != 0) throw std::system_error(errno, std::generic_category(), "kill");
+  if (number == SIGSTOP) kernel_tests::wait_until("every thread has stopped", [this] { return is_stopped(); });
+}
+
+bool live_command::is_stopped() const {
+  for (const auto& each : std::filesystem::directory_iterator("/proc/" + std::to_string(pid()) + "/task")) {
+    std::ifstream file(each.path() / "stat");
+    const std::string stat((std::istreambuf_iterator<char>(file)), {});
+    if (stat.find(") T ") == std::string::npos) return false;
+  }
+  return true;
 }
 
 void live_command::stop() const {

@@ -19,6 +19,7 @@ class live_command {
 
   /// The next that it says to the service manager. Throws when it says nothing in time.
   [[nodiscard]] std::string notice() const;
+  /// SIGSTOP has taken effect when this returns.
   void signal(int number) const;
   /// Returns when none of its threads runs any more, until SIGCONT.
   void stop() const;
@@ -30,6 +31,8 @@ class live_command {
   [[nodiscard]] pid_t pid() const { return command_.pid(); }
 
  private:
+  [[nodiscard]] bool is_stopped() const;
+
   std::string name_;  ///< of the manager's socket
   kernel_tests::descriptor manager_;
   kernel_tests::background_command command_;

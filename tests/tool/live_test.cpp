@@ -167,7 +167,7 @@ TEST_F(live, second_signal_ends_what_its_output_holds_up) {
 TEST_F(live, reader_of_its_output_may_go) {
   flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
   kernel_tests::background_command head(
-      {"bash", "-c", IPQ_COMMAND " watch -t | head -n1; echo status ${PIPESTATUS[0]}"});
+      {"bash", "-c", command_path() + " watch -t | head -n1; echo status ${PIPESTATUS[0]}"});
   wait_until("somebody serves the queue", [] { return has(must_ipq("status"), "ipq ("); });
   send("one");
   EXPECT_EQ(flow4().arrived(), "one");
@@ -212,7 +212,12 @@ TEST_F(live, only_one_right_is_left_in_every_thread) {
     }
     ++threads;
   }
-  EXPECT_EQ(threads, 2u);
+#ifdef __SANITIZE_THREAD__
+  constexpr std::size_t expected = 3;  // and ThreadSanitizer's own
+#else
+  constexpr std::size_t expected = 2;
+#endif
+  EXPECT_EQ(threads, expected);
   send("served");
   EXPECT_EQ(flow4().arrived(), "served");
   EXPECT_EQ(watch.interrupt().status, 0);
@@ -238,7 +243,7 @@ TEST_F(live, missing_right) {
 }
 
 TEST_F(live, dry_run_prints_both_kinds_and_installs_nothing) {
-  const auto printed = run({IPQ_COMMAND, "watch", "-q", "1-2", "--fail", "open", "--dry-run", "--select", "output",
+  const auto printed = run({command_path(), "watch", "-q", "1-2", "--fail", "open", "--dry-run", "--select", "output",
                             "udp dport 53", "--select", "input", ""});
   EXPECT_EQ(printed.status, 0);
   EXPECT_TRUE(has(printed.output, "udp dport 53 queue num 1-2 bypass")) << printed.output;
@@ -277,7 +282,7 @@ TEST_F(live, mistakes_are_told_and_nothing_is_started) {
       {{"accept", "port", "70000"}, "ipq accept: filter:1:"},
   };
   for (const auto& [words, message] : mistakes) {
-    std::vector<std::string> command{IPQ_COMMAND};
+    std::vector<std::string> command{command_path()};
     command.insert(command.end(), words.begin(), words.end());
     const auto ended = run(command);
     EXPECT_EQ(ended.status, 2) << message << '\n' << ended.output;
@@ -291,7 +296,7 @@ TEST_F(live, mistakes_are_told_and_nothing_is_started) {
 
 TEST_F(live, output_to_a_full_disk) {
   flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
-  kernel_tests::background_command full({"bash", "-c", "exec " IPQ_COMMAND " watch >/dev/full"});
+  kernel_tests::background_command full({"bash", "-c", "exec " + command_path() + " watch >/dev/full"});
   wait_until("somebody serves the queue", [] { return has(must_ipq("status"), "ipq ("); });
   send("passes");
   EXPECT_EQ(flow4().arrived(), "passes");

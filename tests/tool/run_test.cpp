@@ -304,12 +304,12 @@ TEST_F(rules, metrics_for_prometheus) {
 
 TEST_F(rules, metrics_address_is_checked) {
   for (const char* wrong : {"9100", "localhost:9100", "127.0.0.1:0", "127.0.0.1:70000", "[::1]", "::1:9100"}) {
-    const auto ended = run({IPQ_COMMAND, "run", "drop", "--metrics", wrong});
+    const auto ended = run({command_path(), "run", "drop", "--metrics", wrong});
     EXPECT_EQ(ended.status, 2) << ended.output;
     EXPECT_TRUE(has(ended.output, "expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100")) << ended.output;
   }
   const auto elsewhere =
-      run({IPQ_COMMAND, "run", "drop", "--metrics", "203.0.113.1:9100", "--select", "output", "tcp dport 1"});
+      run({command_path(), "run", "drop", "--metrics", "203.0.113.1:9100", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(elsewhere.status, 1) << elsewhere.output;
   EXPECT_TRUE(has(elsewhere.output, "ipq run: --metrics 203.0.113.1:9100: can't be listened on")) << elsewhere.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
@@ -354,11 +354,12 @@ TEST_F(rules, full_disk_ends_no_traffic_and_is_told) {
 }
 
 TEST_F(rules, files_that_cannot_be_written_start_nothing) {
-  const auto ended = run({IPQ_COMMAND, "run", "record /no_such_folder/x.pcapng", "--select", "output", "tcp dport 1"});
+  const auto ended =
+      run({command_path(), "run", "record /no_such_folder/x.pcapng", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(ended.status, 1);
   EXPECT_EQ(ended.output, "ipq run: record /no_such_folder/x.pcapng: No such file or directory\n");
   EXPECT_EQ(queue_rules(), "");
-  const auto full = run({IPQ_COMMAND, "run", "record /dev/full", "--select", "output", "tcp dport 1"});
+  const auto full = run({command_path(), "run", "record /dev/full", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(full.status, 1);
   EXPECT_TRUE(has(full.output, "ipq run: record /dev/full: No space left on device")) << full.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
@@ -385,7 +386,7 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
        "--copy-range: rules with set, replace or corrupt take whole packets"},
   };
   for (const auto& [words, message] : mistakes) {
-    std::vector<std::string> command{IPQ_COMMAND};
+    std::vector<std::string> command{command_path()};
     command.insert(command.end(), words.begin(), words.end());
     if (words[0] == "run") command.insert(command.end(), {"--select", "output", "udp dport 1"});
     const auto ended = run(command);
@@ -393,13 +394,13 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
     EXPECT_TRUE(has(ended.output, message)) << message << '\n' << ended.output;
     EXPECT_EQ(queue_rules(), "");
   }
-  EXPECT_EQ(run({IPQ_COMMAND, "check", "drop", "accept : udp"}).output, "2 rules: no fault\n");
-  EXPECT_EQ(run({IPQ_COMMAND, "check", "-f", write("rules", "drop\n")}).output, "1 rule: no fault\n");
+  EXPECT_EQ(run({command_path(), "check", "drop", "accept : udp"}).output, "2 rules: no fault\n");
+  EXPECT_EQ(run({command_path(), "check", "-f", write("rules", "drop\n")}).output, "1 rule: no fault\n");
 }
 
 TEST_F(rules, copies_need_a_right) {
   const auto ended =
-      run({"setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", IPQ_COMMAND, "run", "duplicate 10%"});
+      run({"setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", command_path(), "run", "duplicate 10%"});
   EXPECT_EQ(ended.status, 3) << ended.output;
   EXPECT_TRUE(has(ended.output, "ipq run: duplicate: sending copies of packets takes CAP_NET_RAW")) << ended.output;
 }

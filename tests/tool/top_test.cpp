@@ -29,7 +29,7 @@ class in_terminal {
  public:
   explicit in_terminal(const std::string& arguments, unsigned short columns = 100) {
     auto words = kernel_tests::split(arguments);
-    words.insert(words.begin(), IPQ_COMMAND);
+    words.insert(words.begin(), command_path());
     std::vector<char*> argv;
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
