@@ -23,7 +23,7 @@ for tool in lintian mmdebstrap; do command -v "$tool" >/dev/null || cannot "$too
 folder=$(mktemp -d)
 trap 'rm -rf --one-file-system "$folder"' EXIT
 version=$(dpkg-parsechangelog -l "$source/packaging/debian/changelog" -S Version)
-debs=("$packages"/libipq0_*.deb "$packages"/libipq-dev_*.deb "$packages"/libipq++-dev_*.deb "$packages"/libipq-doc_*.deb)
+debs=("$packages"/ipq_*.deb "$packages"/libipq0_*.deb "$packages"/libipq-dev_*.deb "$packages"/libipq++-dev_*.deb "$packages"/libipq-doc_*.deb)
 for deb in "${debs[@]}"; do
   [ -f "$deb" ] || failed "there is no $deb"
   [ "$(dpkg-deb -f "$deb" Version)" = "$version" ] || failed "$deb is not of version $version"
@@ -40,18 +40,25 @@ for file in "$packages"/*.deb "$packages"/libipq_*.orig.tar.xz; do
   cmp "$file" "$folder/somewhere/else/$(basename "$file")" || failed "$(basename "$file") is not reproducible"
 done
 
-if ! [ -s "$cache/root.tar" ]; then
+# What the command depends on, and the iptables that it recommends, is kept in it, so that installing needs no network.
+clean_root=$cache/root_$(dpkg-deb -f "$packages"/ipq_*.deb Depends | sha256sum | cut -c1-12).tar
+if ! [ -s "$clean_root" ]; then
   echo "a clean Debian 12, from the network"
   mkdir -p "$cache"
+  # shellcheck disable=SC2016
+  download='chroot "$1" apt-get install --download-only --no-install-recommends -y /tmp/command.deb iptables &&
+    mkdir "$1/srv/needed" && mv "$1"/var/cache/apt/archives/*.deb "$1/srv/needed" && rm "$1/tmp/command.deb"'
   lists=()
-  for list in /etc/apt/sources.list /etc/apt/sources.list.d/*; do [ ! -s "$list" ] || lists+=("$list"); done
-  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf,libmnl-dev,zlib1g-dev,libzstd-dev bookworm "$cache/unfinished.tar" \
-    "${lists[@]}" >"$cache/root.log" 2>&1 || { tail -n 5 "$cache/root.log" && cannot "mmdebstrap failed"; }
-  mv "$cache/unfinished.tar" "$cache/root.tar"
+  for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do [ ! -s "$list" ] || lists+=("$list"); done
+  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf,libmnl-dev,zlib1g-dev,libzstd-dev \
+    --customize-hook="upload $(echo "$packages"/ipq_*.deb) /tmp/command.deb" --customize-hook="$download" \
+    bookworm "$cache/unfinished.tar" "${lists[@]}" >"$cache/root.log" 2>&1 ||
+    { tail -n 5 "$cache/root.log" && cannot "mmdebstrap failed"; }
+  mv "$cache/unfinished.tar" "$clean_root"
 fi
 root=$folder/root
 mkdir "$root"
-tar -xf "$cache/root.tar" -C "$root" --exclude='./dev/*'
+tar -xf "$clean_root" -C "$root" --exclude='./dev/*'
 mknod -m 666 "$root/dev/null" c 1 3
 inside() { unshare --net --mount --pid --fork --kill-child chroot "$root" /usr/bin/env -i PATH="$PATH" HOME=/root LC_ALL=C "$@"; }
 
@@ -71,7 +78,7 @@ rm -r "$root"/tmp/libipq-*
 echo "installed, used and purged in a clean Debian 12"
 snapshot >"$folder/before"
 cp "${debs[@]}" "$root/tmp"
-inside sh -ec 'dpkg --install /tmp/*.deb' >"$folder/install.log" 2>&1 ||
+inside sh -ec 'dpkg --install /srv/needed/*.deb && dpkg --install /tmp/*.deb' >"$folder/install.log" 2>&1 ||
   { cat "$folder/install.log" >&2 && failed "dpkg --install"; }
 snapshot >"$folder/installed"
 ! cmp -s "$folder/before" "$folder/installed" || failed "the packages install nothing"
@@ -101,6 +108,16 @@ dpkg --purge libipq-dev
 timeout --signal=TERM 1 ./passer >output || [ $? = 124 ]
 dpkg --purge libipq0
 ! ./passer
+ipq --version
+ipq check 'drop : udp port 53' | grep -q '1 rule: no fault'
+mount -t proc proc /proc && mount -t tmpfs tmpfs /run
+timeout 10 ipq watch --for 0.1s
+timeout 60 ipq demo >demo && grep -q '7 received, 5 accepted, 2 dropped' demo
+test -f /usr/share/bash-completion/completions/ipq
+test -f /usr/share/man/man1/ipq.1.gz && test -f /usr/share/man/man5/ipq-rules.5.gz
+grep -q 'ExecStart=/usr/bin/ipq run' /lib/systemd/system/ipq@.service
+dpkg --purge ipq
+dpkg --purge $(for each in /srv/needed/*.deb; do dpkg-deb -f $each Package; done)
 END
 cp "$source/examples/passer.c" "$root/tmp"
 inside sh -x /tmp/use.sh >"$folder/use.log" 2>&1 || { tail -n 40 "$folder/use.log" >&2 && failed "the packages do not work"; }
