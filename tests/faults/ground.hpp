@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// The ground of the fault tests: two joined namespaces, and after each test the look whether a fault has left anything
+// behind: a descriptor, a thread, memory, or a queue that nobody can open.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "ipq/status.hpp"
+#include "kernel/live_queue.hpp"
+#include "kernel/process.hpp"
+#include "load.hpp"
+
+namespace fault_tests {
+
+using ipq::queue_tests::must;
+using ipq::queue_tests::must_open;
+using ipq::queue_tests::number;
+using ipq::queue_tests::soon;
+using kernel_tests::must_run;
+using kernel_tests::wait_until;
+using namespace std::chrono_literals;
+
+class faults : public kernel_tests::network_test {
+ protected:
+  void SetUp() override {
+    network_test::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    descriptors_ = kernel_tests::open_descriptors();
+    threads_ = kernel_tests::threads().size();
+  }
+
+  void TearDown() override {
+    if (IsSkipped()) return;
+    expect_next_start();
+    EXPECT_EQ(kernel_tests::open_descriptors(), descriptors_);
+    EXPECT_EQ(kernel_tests::threads().size(), threads_);
+  }
+
+  // Datagrams of the load go to queue 3.
+  static void rule(std::string_view more = "") {
+    must_run("iptables-legacy -w -A OUTPUT -p udp --dport 5000 -j NFQUEUE --queue-num 3 " + std::string(more));
+  }
+  static void remove_rule() { must_run("iptables-legacy -w -F OUTPUT"); }
+
+  // The queue can be opened at once, and serves.
+  void expect_next_start() const {
+    remove_rule();
+    rule();
+    {
+      ipq::queue next = must_open();
+      load one(near_ns(), far_ns());
+      bool served = false;
+      while (!served) {
+        const ipq::batch got = must(next.receive(soon()));
+        served = !got.empty();
+        for (const ipq::packet& p : got) must(next.set_verdict(p, ipq::verdict::accept()));
+      }
+      wait_until("a packet arrives", [&] { return one.arrived() > 0; });
+    }
+    remove_rule();
+  }
+
+  // What the kernel says of queue 3 now.
+  static ipq::queue_status status() {
+    for (auto& each : must(ipq::read_queue_status())) {
+      if (each.number == number) return each;
+    }
+    throw std::runtime_error("nobody has queue 3");
+  }
+  static std::uint64_t lost_by_the_kernel() {
+    const auto now = status();
+    return std::uint64_t{now.lost_queue_full} + now.lost_no_buffer;
+  }
+
+  // Runs a fault often and compares: what it leaves in memory each time would add up. Sanitizers count on their own.
+  static void expect_no_growth(const auto& fault) {
+    for (int i = 0; i < 3; ++i) fault();
+    const auto before = ::mallinfo2().uordblks;
+    for (int i = 0; i < 50; ++i) fault();
+    EXPECT_LE(::mallinfo2().uordblks, before + 4096);
+  }
+
+ private:
+  std::set<int> descriptors_;
+  std::size_t threads_ = 0;
+};
+
+// Numbers go into the test's results.
+inline void tell(const char* what, std::uint64_t count) {
+  ::testing::Test::RecordProperty(what, std::to_string(count));
+}
+
+}  // namespace fault_tests
