@@ -35,52 +35,62 @@ class listener_faults : public faults {
 
 // What waited when it died is lost, and where the rule does not bypass, what came until somebody listened again. That
 // is one stretch of numbers, before which and behind which everything has arrived.
-class killed_listener : public listener_faults, public testing::WithParamInterface<int> {};
-
-TEST_P(killed_listener, under_load_loses_one_stretch_of_packets) {
-  std::uint64_t all_lost = 0;
-  for (const library which : both) {
-    for (const bool fail_open : {false, true}) {
-      for (const bool bypass : {false, true}) {
-        SCOPED_TRACE(name_of(which) + (bypass ? ", bypass" : "") + (fail_open ? ", fail-open" : ""));
-        rule(bypass ? "--queue-bypass" : "");
-        const listener_plan plan{.written_with = which, .fail_open = fail_open};
-        listener first(plan);
-        load traffic(near_ns(), far_ns());
-        traffic.wait_for_arrivals(500);
-        const std::uint32_t before = traffic.sent();
-        first.end_by(GetParam());
-        traffic.wait_for_sent(50);  // to nobody
-        const listener second(plan);
-        const std::uint32_t after = traffic.sent();
-        traffic.wait_for_arrivals(500);
-        traffic.wait_for_last();
-        EXPECT_EQ(lost_at_rest(), 0u);
-        const auto found = traffic.settle(0);
-        EXPECT_EQ(traffic.sent(), traffic.arrived() + found.missing.size());
-        EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
-        // Where it fails open, one that meets the dying socket passes in between.
-        EXPECT_TRUE(fail_open || found.in_one_piece()) << testing::PrintToString(found.missing);
-        if (bypass) {
-          EXPECT_LE(found.missing.size(), plan.max_length);
-        } else {
-          ASSERT_GE(found.missing.size(), 50u);
+class killed_listener : public listener_faults {
+ protected:
+  void under_load(int signal) const {
+    std::uint64_t all_lost = 0;
+    for (const library which : both) {
+      for (const bool fail_open : {false, true}) {
+        for (const bool bypass : {false, true}) {
+          SCOPED_TRACE(name_of(which) + (bypass ? ", bypass" : "") + (fail_open ? ", fail-open" : ""));
+          rule(bypass ? "--queue-bypass" : "");
+          const listener_plan plan{.written_with = which, .fail_open = fail_open};
+          listener first(plan);
+          load traffic(near_ns(), far_ns());
+          traffic.wait_for_arrivals(500);
+          const std::uint32_t before = traffic.sent();
+          first.end_by(signal);
+          traffic.wait_for_sent(50);  // to nobody
+          const listener second(plan);
+          const std::uint32_t after = traffic.sent();
+          traffic.wait_for_arrivals(500);
+          traffic.wait_for_last();
+          EXPECT_EQ(lost_at_rest(), 0u);
+          const auto found = traffic.settle(0);
+          EXPECT_EQ(traffic.sent(), traffic.arrived() + found.missing.size());
+          EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
+          // Where it fails open, one that meets the dying socket passes in between; behind a bypass, one that meets the
+          // second queue before it has a copy mode is lost, too.
+          EXPECT_TRUE(fail_open || bypass || found.in_one_piece()) << testing::PrintToString(found.missing);
+          if (bypass) {
+            EXPECT_LE(found.missing.size(), plan.max_length);
+          } else {
+            ASSERT_GE(found.missing.size(), 50u);
+          }
+          if (!found.missing.empty()) {
+            EXPECT_GE(found.missing.front() + plan.max_length, before);
+            EXPECT_LE(found.missing.back(), after);
+          }
+          all_lost += found.missing.size();
+          remove_rule();
         }
-        if (!found.missing.empty()) {
-          EXPECT_GE(found.missing.front() + plan.max_length, before);
-          EXPECT_LE(found.missing.back(), after);
-        }
-        all_lost += found.missing.size();
-        remove_rule();
       }
     }
+    tell("lost", all_lost);
   }
-  tell("lost", all_lost);
+};
+
+TEST_F(killed_listener, by_term_under_load_loses_one_stretch_of_packets) {
+  under_load(SIGTERM);
 }
 
-INSTANTIATE_TEST_SUITE_P(by, killed_listener, testing::Values(SIGTERM, SIGKILL, SIGSEGV), [](const auto& of) {
-  return std::string(of.param == SIGTERM ? "term" : of.param == SIGKILL ? "kill" : "segv");
-});
+TEST_F(killed_listener, by_kill_under_load_loses_one_stretch_of_packets) {
+  under_load(SIGKILL);
+}
+
+TEST_F(killed_listener, by_segv_under_load_loses_one_stretch_of_packets) {
+  under_load(SIGSEGV);
+}
 
 // The numbers are exact where the listener has not looked at its packets.
 TEST_F(listener_faults, killed_when_full_loses_what_waited_and_fail_open_lets_the_rest_pass) {
