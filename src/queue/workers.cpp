@@ -204,7 +204,7 @@ result<void> workers::join() {
 
 statistics workers::stats() const {
   statistics sum;
-  sum.in_kernel.emplace();
+  sum.in_kernel = statistics::kernel{};
   for (const queue& each : crew_->queues()) add(sum, each.stats());
   return sum;
 }
