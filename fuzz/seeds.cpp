@@ -225,6 +225,106 @@ void write_handles() {
         joined({mode, bytes_of({7, length_of(lie)}), lie, packet, read, bytes_of({7, 3, 1, 2, 3}), packet, read}));
 }
 
+// A capture of the older format: seconds and microseconds, lengths, frames.
+byte_vector pcap(unsigned link_type, const std::vector<byte_vector>& frames) {
+  const auto little = [](std::uint32_t value) {
+    return bytes_of({value & 0xff, value >> 8 & 0xff, value >> 16 & 0xff, value >> 24});
+  };
+  byte_vector file = joined({little(0xa1b2c3d4), bytes_of({2, 0, 4, 0}), zeros(8), little(65535), little(link_type)});
+  for (const auto& each : frames) {
+    const auto length = little(length_of(each));
+    file = joined({file, little(1'700'000'000), little(123'456), length, length, each});
+  }
+  return file;
+}
+
+byte_vector pcapng(const byte_vector& frame) {
+  const auto block = [](unsigned type, byte_vector body) {
+    while (body.size() % 4 != 0) body.push_back({});
+    const byte_vector length = bytes_of({length_of(body) + 12, 0, 0, 0});
+    return joined({bytes_of({type & 0xff, type >> 8 & 0xff, type >> 16 & 0xff, type >> 24}), length, body, length});
+  };
+  const byte_vector comment = bytes_of("verdict drop, id 17, hook output, in eth0, took 31 us");
+  const byte_vector size = bytes_of({length_of(frame), 0, 0, 0});
+  byte_vector padded = frame, note = joined({bytes_of({1, 0, length_of(comment), 0}), comment});
+  while (padded.size() % 4 != 0) padded.push_back({});
+  while (note.size() % 4 != 0) note.push_back({});
+  return joined(
+      {block(0x0a0d0d0a, joined({bytes_of({0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0}), byte_vector(8, std::byte{0xff})})),
+       block(1, joined({bytes_of({101, 0, 0, 0}), zeros(4), bytes_of({2, 0, 4, 0}), bytes_of("eth0")})),
+       block(6, joined({zeros(12), size, size, padded, note, zeros(4)})), block(3, joined({size, padded}))});
+}
+
+void write_captures() {
+  std::vector<byte_vector> all, framed;
+  for (const auto& [name, bytes] : packets()) {
+    all.push_back(bytes);
+    const bool is_ipv4 = name.starts_with("ipv4");
+    framed.push_back(joined({zeros(12), is_ipv4 ? be16(0x0800) : be16(0x86dd), bytes}));
+    write("captures", "pcapng_" + name, pcapng(bytes));
+  }
+  write("captures", "pcap_raw", pcap(101, all));
+  write("captures", "pcap_ethernet", pcap(1, framed));
+  write("captures", "pcap_unknown_link", pcap(147, all));
+  write("captures", "pcap_empty", pcap(1, {}));
+}
+
+void write_rules() {
+  const std::vector<std::string> rules{
+      "accept",
+      "drop : udp port 53",
+      "mark 0x10/0xf0, connmark 3, priority 9, continue : [indev=eth0 hook=output mark=0x1/0xff uid=1000] tcp",
+      "queue 5 bypass : (host 192.0.2.1 or port 80) and not icmp",
+      "log \"a\\x00\\n\", count web, record \"out put.pcap\" : net 10.0.0.0/8",
+      "set src 192.0.2.1, set dst 192.0.2.9, set sport 1, set dport 2, set ttl 3, set dscp 4 : ip",
+      "set src 2001:db8::1, set ttl 9, continue : ip6",
+      "replace \"abc\" with \"\\xffbc\" : udp",
+      "delay 50ms jitter 10ms, loss 10%, duplicate 50%, corrupt 50%, reorder 5% within 20ms, rate 1.5 Mbit/s within 1s",
+      "drop : (src @none or dst host @none) and not icmp and tcp[tcpflags] & tcp-syn != 0",
+      "mark 1, repeat : portrange 1-1024 or ip proto \\tcp # comment\nstop : less 40\ncount rest, drop"};
+  const auto traffic = packets();
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const auto length = bytes_of({length_of(bytes_of(rules[i])), 0});
+    write("rules", "rule_" + std::to_string(i),
+          joined({length, bytes_of(rules[i]), bytes_of({0x10}), traffic[i % traffic.size()].second}));
+  }
+}
+
+void write_filters() {
+  // See filters.cpp: each expression is a shape, and for a primitive direction, kind and values.
+  const byte_vector udp_53 = bytes_of({0, 2, 0, 2, 53, 0}), any_80 = bytes_of({0, 0, 1, 0, 80, 0});
+  const byte_vector range = bytes_of({0, 1, 2, 0x88, 0x13, 5}), host = bytes_of({0, 1, 3, 0, 0, 7, 0});
+  const byte_vector not_icmp = bytes_of({3, 0, 0, 6, 1}), both = joined({bytes_of({4}), udp_53, range});
+  const byte_vector either = joined({bytes_of({5}), host, any_80}), flags = bytes_of({0, 0, 11, 2, 0});
+  for (const auto& [name, bytes] : packets()) {
+    write("filters", name, joined({bytes_of({7}), both, udp_53, any_80, range, either, not_icmp, host, flags, bytes}));
+  }
+}
+
+void write_queues() {
+  // See queues.cpp: 0 a packet, 2 receive, 3 decide, 4 hold, 5 release, 6 flush, 7 any bytes.
+  const byte_vector begin = bytes_of({1, 1, 0xfe, 0xff, 0xff, 0xff}), liar = bytes_of({0, 0, 1, 0, 0, 0});
+  const byte_vector packet = joined({bytes_of({0, 1, 3, 15}), byte_vector(16, std::byte{0x45})});
+  const byte_vector four = joined({packet, packet, packet, packet, bytes_of({2})});
+  const byte_vector drop = bytes_of({3, 0, 0}), accept = bytes_of({3, 0, 7}), last = bytes_of({3, 1, 1, 1});
+  const byte_vector hold = bytes_of({4, 0}), release = bytes_of({5, 0, 1, 2, 9}), give_up = bytes_of({5, 0, 0});
+  const byte_vector replace = bytes_of({3, 0, 4, 19}), flush = bytes_of({6});
+  write("queues", "in_order", joined({begin, four, accept, accept, accept, drop, bytes_of({2})}));
+  write("queues", "out_of_order", joined({begin, four, last, drop, replace, flush, accept}));
+  write("queues", "held", joined({begin, four, hold, accept, hold, four, release, accept, give_up, drop, flush}));
+  write("queues", "forgotten", joined({begin, four, hold, four, accept, four}));
+  for (const auto& name : test_data::recordings("error_")) {
+    const auto bytes = test_data::recorded(name);
+    if (bytes.size() > 255) continue;
+    write("queues", name, joined({liar, four, accept, bytes_of({7, length_of(bytes)}), bytes, bytes_of({2}), drop}));
+  }
+  for (const auto& name : test_data::recordings("packet_")) {
+    const auto bytes = test_data::recorded(name);
+    if (bytes.size() > 255) continue;
+    write("queues", name, joined({liar, bytes_of({7, length_of(bytes)}), bytes, bytes_of({2}), drop, hold, release}));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -238,4 +338,8 @@ int main(int argc, char** argv) {
   write_texts();
   write_requests();
   write_handles();
+  write_captures();
+  write_rules();
+  write_filters();
+  write_queues();
 }
