@@ -15,10 +15,32 @@ parts=(
   "test: test"
   "clang: test clang -- -LE kernel"
   "lint: lint"
+  "faults: test dev -- -L faults"
+  "soak: soak --for 60s"
   "fuzz: fuzz --for 60s"
   "coverage: coverage"
+  "kernels: test-kernels"
   "package: package --test"
 )
+
+# Faults that take their time here; and no test gives up before they are over.
+run_part() {
+  case $1 in
+    faults) IPQ_FAULT_STOP=10 IPQ_TEST_PATIENCE=60 "$source/dev" "${@:2}" ;;
+    *) "$source/dev" "${@:2}" ;;
+  esac
+}
+
+# say_of NAME LOG: the part's last line, and where that is a plain count, of what.
+say_of() {
+  local last
+  last=$(tail -n 1 "$2")
+  case $1 in
+    faults) echo "faults survived: $last" ;;
+    kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ' ' | sed 's/ / and /g'): $last" ;;
+    *) echo "$last" ;;
+  esac
+}
 
 # A part that can't be tried here says so with 77; with CI=true that is a failure, as a skipped test is.
 result_of() {
@@ -36,13 +58,13 @@ for part in "${parts[@]}"; do
   name=${part%%:*} status=0 start=$SECONDS log=$folder/${part%%:*}.log
   read -ra arguments <<<"${part#*: }"
   printf 'dev: running %s\n' "$name"
-  "$source/dev" "${arguments[@]}" >"$log" 2>&1 || status=$?
+  run_part "$name" "${arguments[@]}" >"$log" 2>&1 || status=$?
   result=$(result_of "$status")
   if [ "$result" = failed ]; then
     failed=1
     tail -n 40 "$log"
   fi
-  printf '%-10s %-8s %8d  %s\n' "$name" "$result" $((SECONDS - start)) "$(tail -n 1 "$log")" >>"$table"
+  printf '%-10s %-8s %8d  %s\n' "$name" "$result" $((SECONDS - start)) "$(say_of "$name" "$log")" >>"$table"
 done
 echo
 cat "$table"
