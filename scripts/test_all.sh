@@ -15,7 +15,7 @@ parts=(
   "test: test"
   "clang: test clang -- -LE kernel"
   "lint: lint"
-  "faults: test dev -- -L faults"
+  "faults: test dev -- -R ^faults"
   "soak: soak --for 60s"
   "fuzz: fuzz --for 60s"
   "coverage: coverage"
@@ -37,7 +37,7 @@ say_of() {
   last=$(tail -n 1 "$2")
   case $1 in
     faults) echo "faults survived: $last" ;;
-    kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ' ' | sed 's/ / and /g'): $last" ;;
+    kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ,): $last" ;;
     *) echo "$last" ;;
   esac
 }
