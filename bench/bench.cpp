@@ -50,6 +50,7 @@ class programme {
 #else
     around.left_out.emplace_back("the ipq command, which was not built");
 #endif
+    add([&](scenarios& to) { add_captures(to, on, wanted.capture); });
     if (scenarios_.empty()) throw std::invalid_argument("no scenario matches '" + wanted.scenario + "'");
     if (on.other_cpu < 0) around.left_out.emplace_back("what needs a second CPU");
   }
@@ -70,6 +71,11 @@ class programme {
       std::size_t at = 0;
       for (const auto& scenario : scenarios_) {
         if (choose(*scenario).empty()) continue;
+        const unsigned most = scenario->what().most_rounds;
+        if (most != 0 && (round == 0 || round > most)) {
+          ++at;
+          continue;
+        }
         progress.show(round, wanted_.rounds + 1, scenario->what().name);
         auto& runs = outcomes[at++].runs;
         for (const auto index : order_of_round(runs.size(), round)) {

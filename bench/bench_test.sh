@@ -43,7 +43,7 @@ awk -v scenarios_of_ipq=$(($(nproc) > 1 ? 4 : 3)) '
     if (n != columns + 2) fail("not " columns " cells: " $0)
     for (i = 3; i <= n; ++i) if (cell[i] !~ pattern) fail("not a figure in: " $0)
   }
-  /^(libipq|libipq\+\+), the C(\+\+)? library$|^ipq, the command$/ { ++tables; table = $1; sub(",", "", table); next }
+  /^((libipq|libipq\+\+), the C(\+\+)? library|ipq, the command|captures, beside tcpdump)$/ { ++tables; table = $1; sub(",", "", table); next }
   /^Goals met: [0-9]+ of [0-9]+$/ { ++sums; if ($5 != goals) fail($5 " goals in the sum, and " goals " above"); next }
   /^[^ ]/ && table != "" { columns = split($0, cell, /  +/) - 1; ++scenarios[table]; next }
   /^  .*, goal: at (most|least) [0-9.]+, (met|missed)$/ { ++goals; next }
@@ -57,10 +57,11 @@ awk -v scenarios_of_ipq=$(($(nproc) > 1 ? 4 : 3)) '
   /^  \(/ { next }
   /^  / { check("^[0-9]+(\\.[0-9]+)?$"); ++figures[table] }
   END {
-    if (tables != 2 + ("ipq" in scenarios)) fail(tables + 0 " tables")
-    if (scenarios["libipq"] != 4 || heaps["libipq"] != 4 || figures["libipq"] != 8) fail("libipq: not 4 scenarios")
+    if (tables != 3 + ("ipq" in scenarios)) fail(tables + 0 " tables")
+    if (scenarios["libipq"] != 8 || heaps["libipq"] != 8 || figures["libipq"] != 16) fail("libipq: not 8 scenarios")
     if (scenarios["libipq++"] < 7 || heaps["libipq++"] < 7) fail("libipq++: only " scenarios["libipq++"] " scenarios")
     if ("ipq" in scenarios && scenarios["ipq"] != scenarios_of_ipq) fail("ipq: " scenarios["ipq"] " scenarios")
+    if (scenarios["captures"] != 4 || figures["captures"] != 8) fail("captures: not 4 scenarios")
     if (sums != 1) fail("no sum of the goals")
     exit bad
   }' "$folder/table" >"$folder/complaints" || fail "$(cat "$folder/complaints")"
@@ -109,6 +110,7 @@ expect_refusal() {
 expect_refusal 2 "--packets takes a number" --packets none
 expect_refusal 2 "unknown option" --speed
 expect_refusal 2 "no scenario matches" --scenario nothing
+expect_refusal 1 "bench_test.sh is no pcap file" --scenario captures --capture "$0"
 expect_refusal 1 "nowhere/file: No such file or directory" --json "$folder/nowhere/file"
 
 cat "$folder/table"

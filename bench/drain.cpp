@@ -198,6 +198,12 @@ void add_drains(scenarios& to, const ground& on) {
   add("alternating, 64 bytes", 64, verdicts::alternating, usual_length, {of_peer(0.53), of_floor});
   // So many that all of their data has left the cache; what that costs is the same for every loop.
   add("accept, 64 bytes, " + std::to_string(on.packets) + " waiting", 64, verdicts::accept, on.packets, {of_floor});
+
+  const std::vector<const contestant*> recorded{&ipq_queue_recording, &ipq_queue};
+  description what =
+      describe("libipq++", "drain, accept, 64 bytes, recorded", recorded, {{0, 0, 1, goal::kind::at_most, 1.15}});
+  what.counts_allocations = false;  // the writer's are not the reader's
+  to.push_back(std::make_unique<drain>(std::move(what), on, recorded, 64, verdicts::accept, usual));
 }
 
 }  // namespace bench

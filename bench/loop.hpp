@@ -56,6 +56,8 @@ extern const contestant libipq_batch;
 extern const contestant ipq_queue;
 extern const contestant ipq_queue_latency;
 extern const contestant ipq_queue_throughput;
+// With a recording of all of them.
+extern const contestant ipq_queue_recording;
 extern const contestant libnetfilter_queue;
 // One recv and one send per packet: the floor for libipq.
 extern const contestant bare;

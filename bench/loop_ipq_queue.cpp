@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The loop of the C++ library's guide: a batch, and a verdict for each packet of it.
 #include <ipq/queue.hpp>
+#include <ipq/recorder.hpp>
+
+#include <optional>
 
 #include "failure.hpp"
 #include "loop.hpp"
 #include "measurement.hpp"
+#include "mixed_capture.hpp"
 
 namespace bench {
 namespace {
@@ -22,6 +26,29 @@ ipq::queue_options with(const loop_options& options) {
   return result;
 }
 
+class deciding {
+ public:
+  void operator()(const ipq::packet&, const ipq::verdict&) const noexcept {}
+};
+
+// Every packet with its verdict, into a file.
+class recording {
+ public:
+  recording() : file_(folder_with_room(64 << 20)), to_(must(ipq::recorder::open(file_.path()))) {}
+  recording(const recording&) = delete;
+  recording& operator=(const recording&) = delete;
+  ~recording() { static_cast<void>(to_.close()); }
+
+  void operator()(const ipq::packet& packet, const ipq::verdict& verdict) {
+    if (!to_.record(packet, verdict)) throw failure("libipq++: a packet is lost to the recording");
+  }
+
+ private:
+  nameless_file file_;
+  ipq::recorder to_;
+};
+
+template <class Observer>
 class ipq_queue_loop final : public loop {
  public:
   explicit ipq_queue_loop(const ipq::queue_options& options) : queue_(must(ipq::queue::open(options))) {}
@@ -35,7 +62,9 @@ class ipq_queue_loop final : public loop {
       if (!batch.events().empty()) throw failure("libipq++: an event instead of a packet");
       for (const ipq::packet& packet : batch) {
         const bool accept = given == verdicts::accept || (given == verdicts::alternating && result.packets % 2 == 0);
-        must(queue_.set_verdict(packet, accept ? ipq::verdict::accept() : ipq::verdict::drop()));
+        const auto verdict = accept ? ipq::verdict::accept() : ipq::verdict::drop();
+        observe_(packet, verdict);
+        must(queue_.set_verdict(packet, verdict));
         last = last || packet.payload.size() == header_bytes;
         if (last) continue;
         result.bytes += packet.payload.size();
@@ -47,13 +76,14 @@ class ipq_queue_loop final : public loop {
 
  private:
   ipq::queue queue_;
+  Observer observe_;
 };
 
-template <ipq::queue_options::waiting when_idle>
+template <ipq::queue_options::waiting when_idle, class Observer = deciding>
 std::unique_ptr<loop> open(const loop_options& options) {
   auto wanted = with(options);
   wanted.when_idle = when_idle;
-  return std::make_unique<ipq_queue_loop>(wanted);
+  return std::make_unique<ipq_queue_loop<Observer>>(wanted);
 }
 
 }  // namespace
@@ -61,6 +91,7 @@ std::unique_ptr<loop> open(const loop_options& options) {
 using waiting = ipq::queue_options::waiting;
 const contestant ipq_queue{"libipq++", open<waiting::adaptive>};
 const contestant ipq_queue_latency{"libipq++, latency", open<waiting::latency>};
+const contestant ipq_queue_recording{"libipq++, recording", open<waiting::adaptive, recording>};
 const contestant ipq_queue_throughput{"libipq++, throughput", open<waiting::throughput>};
 
 }  // namespace bench

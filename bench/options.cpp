@@ -38,21 +38,19 @@ const char* const usage =
     "  --loop NAME     only this column, as libipq++ or libnetfilter_queue; for strace and perf\n"
     "  --size BYTES    UDP payload in the table of libipq, up to 1472; may be given several times (64 and 1400)\n"
     "  --cpu N         the CPU to run on (the highest one allowed)\n"
+    "  --capture FILE  a pcap file to repeat for the table of captures, instead of one that is made\n"
     "  --json FILE     write every single run to FILE too\n"
     "  --help          this text\n"
     "\n"
     "Exit status: 0 done, whether or not the goals are met; 1 failed; 2 wrong option; 77 not possible here.\n";
 
 options read_options(int count, char** words) {
-  static const option known[] = {{"packets", required_argument, nullptr, 'p'},
-                                 {"rounds", required_argument, nullptr, 'r'},
-                                 {"size", required_argument, nullptr, 's'},
-                                 {"loop", required_argument, nullptr, 'l'},
-                                 {"scenario", required_argument, nullptr, 'n'},
-                                 {"cpu", required_argument, nullptr, 'c'},
-                                 {"json", required_argument, nullptr, 'j'},
-                                 {"help", no_argument, nullptr, 'h'},
-                                 {nullptr, 0, nullptr, 0}};
+  static const option known[] = {
+      {"packets", required_argument, nullptr, 'p'},  {"rounds", required_argument, nullptr, 'r'},
+      {"size", required_argument, nullptr, 's'},     {"loop", required_argument, nullptr, 'l'},
+      {"scenario", required_argument, nullptr, 'n'}, {"cpu", required_argument, nullptr, 'c'},
+      {"capture", required_argument, nullptr, 'f'},  {"json", required_argument, nullptr, 'j'},
+      {"help", no_argument, nullptr, 'h'},           {nullptr, 0, nullptr, 0}};
   options result;
   opterr = 0;
   for (int letter; (letter = getopt_long(count, words, "", known, nullptr)) != -1;) {
@@ -74,6 +72,9 @@ options read_options(int count, char** words) {
         break;
       case 'c':
         result.cpu = static_cast<int>(read_number("--cpu", optarg, 0, 1023));
+        break;
+      case 'f':
+        result.capture = optarg;
         break;
       case 'j':
         result.json = optarg;

@@ -16,6 +16,7 @@ struct options {
   std::string only;             // the name of one contestant; empty: all
   std::string scenario;         // part of the name; empty: all
   int cpu = -1;                 // -1: the highest that we may use
+  std::string capture;          // instead of one that is made
   std::string json;             // file; empty: none
   bool help = false;
 };

@@ -136,6 +136,12 @@ void print_verdict(std::ostream& out, const std::vector<outcome>& outcomes) {
   if (all > 0) out << "Goals met: " << met << " of " << all << '\n';
 }
 
+const char* heading_of(const std::string& table) {
+  if (table == "captures") return "beside tcpdump";
+  if (table == "ipq") return "the command";
+  return table == "libipq" ? "the C library" : "the C++ library";
+}
+
 void warn(std::ostream& out) {
 #ifndef __OPTIMIZE__
   out << "Not optimised: the numbers say little. Build the preset release.\n";
@@ -213,8 +219,7 @@ void print_tables(std::ostream& out, const circumstances& around, const std::vec
   for (const auto& outcome : outcomes) {
     if (outcome.of->what().table != table) {
       table = outcome.of->what().table;
-      const char* what = table == "libipq" ? "C library" : table == "libipq++" ? "C++ library" : "command";
-      out << "\n" << table << ", the " << what << "\n\n";
+      out << "\n" << table << ", " << heading_of(table) << "\n\n";
     }
     print_outcome(out, outcome);
   }

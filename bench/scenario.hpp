@@ -38,6 +38,7 @@ struct description {
   std::vector<figure> figures = {};
   std::vector<goal> goals = {};
   bool counts_allocations = false;
+  unsigned most_rounds = 0;  // of a scenario whose runs take seconds, which are not warmed up for; 0: all rounds
 };
 
 class scenario {
@@ -84,5 +85,7 @@ void add_decode(scenarios& to, const ground& on);
 void add_command(scenarios& to, const ground& on);
 void add_delay(scenarios& to, const ground& on);
 void add_rules(scenarios& to, const ground& on);
+// On the pcap file `capture`; "": on one that is made.
+void add_captures(scenarios& to, const ground& on, const std::string& capture);
 
 }  // namespace bench

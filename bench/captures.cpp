@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+// How fast captures are read, judged and written, beside tcpdump on the same file; and in how much memory. Each run is
+// a process of its own.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <ipq/capture.hpp>
+#include <ipq/decode.hpp>
+#include <ipq/udp.hpp>
+
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <optional>
+
+#include "failure.hpp"
+#include "mixed_capture.hpp"
+#include "scenario.hpp"
+
+namespace bench {
+namespace {
+
+enum class task { read, write, filter, stream };
+
+constexpr unsigned rounds = 3;  // each takes seconds
+
+// What the scenarios share: the capture, made when it is first needed, and room for what a run writes.
+class workshop {
+ public:
+  workshop(std::uint64_t packets, std::string path) : packets_(packets), path_(std::move(path)) {
+    // More than the mixture's mean.
+    folder_ = folder_with_room(packets_ * 600);
+  }
+
+  void prepare() {
+    if (capture_) return;
+    const frames from = path_.empty() ? mixed_frames(20'000) : frames_of(path_);
+    if (from.count == 0) throw failure(path_ + " has no packets");
+    capture_.emplace(folder_);
+    out_.emplace(folder_);
+    said_.emplace(folder_);
+    count_ = write_repeated(capture_->fd(), from, packets_);
+  }
+  const nameless_file& capture() const { return *capture_; }
+  const nameless_file& out() const { return *out_; }    // packets
+  const nameless_file& said() const { return *said_; }  // text
+  std::uint64_t count() const { return count_; }
+
+  void clear() const {
+    for (const auto* file : {&*out_, &*said_}) {
+      if (::ftruncate(file->fd(), 0) != 0) throw failure(with_errno("empty a file"));
+    }
+  }
+
+ private:
+  std::uint64_t packets_;
+  std::string path_, folder_;
+  std::optional<nameless_file> capture_, out_, said_;
+  std::uint64_t count_ = 0;
+};
+
+struct ran {
+  double seconds = 0;
+  double mebibytes = 0;  // of memory, at most
+};
+
+// Runs it in a process of its own, in which a false or a status other than 0 is a failure, while `feed` goes on here.
+ran run_apart(const std::string& name, const std::function<bool()>& work, const std::function<void()>& feed = {}) {
+  const double begun = now(CLOCK_MONOTONIC);
+  const pid_t child = ::fork();
+  if (child < 0) throw failure(with_errno("fork"));
+  if (child == 0) ::_exit(work() ? 0 : 1);
+  if (feed) feed();
+  int status = 0;
+  rusage used{};
+  while (::wait4(child, &status, 0, &used) < 0 && errno == EINTR) continue;
+  if (status != 0) throw failure(name + " failed on a capture");
+  return {now(CLOCK_MONOTONIC) - begun, static_cast<double>(used.ru_maxrss) / 1024};
+}
+
+bool execute(std::vector<std::string> words, int output) {
+  const int null = ::open("/dev/null", O_WRONLY);
+  ::dup2(output, STDOUT_FILENO);
+  ::dup2(null, STDERR_FILENO);
+  std::vector<char*> arguments;
+  for (std::string& each : words) arguments.push_back(each.data());
+  arguments.push_back(nullptr);
+  ::execvp(arguments[0], arguments.data());
+  return false;
+}
+
+ipq::verdict accept(const ipq::packet&) {
+  return ipq::verdict::accept();
+}
+
+ipq::verdict drop_dns(const ipq::packet& packet) {
+  const auto layers = ipq::decode(packet.payload);
+  if (!layers || !layers->has_transport || layers->transport != ipq::ip_protocol::udp) return ipq::verdict::accept();
+  const auto udp = ipq::udp_view::parse(packet.payload.subspan(layers->transport_offset));
+  const bool dns = udp && (udp->source_port() == 53 || udp->destination_port() == 53);
+  return dns ? ipq::verdict::drop() : ipq::verdict::accept();
+}
+
+template <class Judge>
+bool replay(const std::string& capture, const std::string& passed, std::uint64_t frames, Judge judge) {
+  auto from = ipq::capture_reader::open(capture, {.passed = passed});
+  return from && ipq::serve(*from, judge) && from->flush() && from->counts().frames == frames;
+}
+
+class captures final : public scenario {
+ public:
+  enum contestant : std::size_t { library, command, tcpdump };
+
+  captures(description what, std::shared_ptr<workshop> in, task wanted)
+      : scenario(std::move(what)), in_(std::move(in)), task_(wanted) {}
+
+  void prepare(const std::vector<std::size_t>&) override { in_->prepare(); }
+
+  sample run(std::size_t index) override {
+    in_->clear();
+    const auto ran = run_apart(what().contestants[index], [&] { return work(index); });
+    if (index == command) check_summary();
+    if (task_ == task::write && in_->out().size() < in_->capture().size() / 100 * 95) {
+      throw failure(what().contestants[index] + " wrote less than it should");
+    }
+    sample made{.packets = in_->count()};
+    made.figures = {static_cast<double>(in_->count()) / ran.seconds / 1e6, ran.mebibytes};
+    return made;
+  }
+
+ private:
+  bool work(std::size_t index) const {
+    const std::string in = in_->capture().path();
+    if (index == library) {
+      if (task_ == task::filter) return replay(in, "", in_->count(), drop_dns);
+      return replay(in, task_ == task::write ? in_->out().path() : "", in_->count(), accept);
+    }
+    if (index == tcpdump) {
+      // As root it would become another user, which is not possible everywhere: here it is not root.
+      static_cast<void>(::unshare(CLONE_NEWUSER));
+      if (task_ == task::write) return execute({"tcpdump", "-r", in, "-w", in_->out().path()}, STDOUT_FILENO);
+      return execute({"tcpdump", "-r", in, "-w", "/dev/null", "not udp port 53"}, STDOUT_FILENO);
+    }
+    std::vector<std::string> words{IPQ_COMMAND, "replay", in, "--json"};
+    words.emplace_back(task_ == task::filter ? "drop : udp port 53" : "accept");
+    if (task_ == task::write) words.insert(words.end(), {"--passed", in_->out().path()});
+    return execute(words, in_->said().fd());
+  }
+  void check_summary() const {
+    ::lseek(in_->said().fd(), 0, SEEK_SET);
+    std::ifstream file(in_->said().path());
+    const std::string said{std::istreambuf_iterator<char>(file), {}};
+    if (said.find("\"frames\": " + std::to_string(in_->count()) + ",") == std::string::npos) {
+      throw failure("ipq replay did not see every frame: " + said);
+    }
+  }
+
+  std::shared_ptr<workshop> in_;
+  task task_;
+};
+
+// What comes through a pipe has no end that could be known, and no place where it could all be kept.
+class stream final : public scenario {
+ public:
+  stream(description what, std::uint64_t bytes) : scenario(std::move(what)), bytes_(bytes) {}
+
+  sample run(std::size_t index) override {
+    const frames from = mixed_frames(5'000);
+    const std::uint64_t repeats = bytes_ / from.records.size() + 1, count = from.count * repeats;
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw failure(with_errno("pipe"));
+    const auto feed = [&] {
+      ::close(ends[0]);
+      std::signal(SIGPIPE, SIG_IGN);
+      write_repeated(ends[1], from, count);
+      ::close(ends[1]);
+    };
+    const auto work = [&] {
+      ::dup2(ends[0], STDIN_FILENO);
+      ::close(ends[1]);
+      if (index == captures::library) return replay("-", "", count, accept);
+      return execute({IPQ_COMMAND, "replay", "-", "accept"}, ::open("/dev/null", O_WRONLY));
+    };
+    const auto ran = run_apart(what().contestants[index], work, feed);
+    sample made{.packets = count};
+    made.figures = {static_cast<double>(count) / ran.seconds / 1e6, ran.mebibytes};
+    return made;
+  }
+
+ private:
+  std::uint64_t bytes_;
+};
+
+description describe(std::string name, std::vector<std::string> contestants, std::vector<goal> goals) {
+  return {.table = "captures",
+          .name = std::move(name),
+          .contestants = std::move(contestants),
+          .figures = {{"million packets a second", "million_packets_per_second", 2}, {"memory, MiB", "mebibytes", 1}},
+          .goals = std::move(goals),
+          .most_rounds = rounds};
+}
+
+}  // namespace
+
+void add_captures(scenarios& to, const ground& on, const std::string& path) {
+  if (std::string_view(IPQ_COMMAND).empty()) throw unavailable("captures, as the ipq command is not built");
+  if (std::system("tcpdump --version >/dev/null 2>&1") != 0) throw unavailable("captures, as there is no tcpdump");
+  const std::uint64_t packets = std::min<std::uint64_t>(on.packets * 250, 5'000'000);
+  const auto shared = std::make_shared<workshop>(packets, path);
+  const auto add = [&](const char* name, task wanted, std::vector<std::string> contestants, std::vector<goal> goals) {
+    to.push_back(std::make_unique<captures>(describe(name, std::move(contestants), std::move(goals)), shared, wanted));
+  };
+  constexpr auto library = captures::library, command = captures::command, tcpdump = captures::tcpdump;
+  constexpr auto at_least = goal::kind::at_least, at_most = goal::kind::at_most;
+  add("read a capture, accept all", task::read, {"libipq++", "ipq replay"}, {{0, library, std::nullopt, at_least, 3}});
+  add("the same, and write what passes", task::write, {"libipq++", "ipq replay", "tcpdump -w"},
+      {{0, library, tcpdump, at_least, 1}, {0, command, tcpdump, at_least, 1}});
+  add("read a capture, one filter", task::filter, {"libipq++", "ipq replay", "tcpdump FILTER"},
+      {{0, library, tcpdump, at_least, 1}, {0, command, tcpdump, at_least, 1}});
+  const std::uint64_t bytes = on.packets * 500'000;
+  auto what = describe("read " + std::to_string(bytes / 1'000'000) + " MB from a pipe", {"libipq++", "ipq replay"},
+                       {{1, library, std::nullopt, at_most, 64}, {1, command, std::nullopt, at_most, 64}});
+  what.most_rounds = 1;
+  to.push_back(std::make_unique<stream>(std::move(what), bytes));
+}
+
+}  // namespace bench
