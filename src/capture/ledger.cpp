@@ -26,6 +26,15 @@ void tally::count(const verdict& given) noexcept {
   }
 }
 
+void tally::operator+=(const tally& other) noexcept {
+  accepted += other.accepted;
+  dropped += other.dropped;
+  repeated += other.repeated;
+  stopped += other.stopped;
+  requeued += other.requeued;
+  unanswered += other.unanswered;
+}
+
 result<void> ledger::write_locked(const std::shared_ptr<const section>& from, const original& frame,
                                   const verdict& given) {
   if (!passed_ || !passes(given)) return {};

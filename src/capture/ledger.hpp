@@ -20,6 +20,7 @@ struct tally {
   std::uint64_t accepted = 0, dropped = 0, repeated = 0, stopped = 0, requeued = 0, unanswered = 0;
 
   void count(const verdict& given) noexcept;
+  void operator+=(const tally& other) noexcept;
 };
 
 class ledger final : public held_packet::keeper {

@@ -259,4 +259,28 @@ std::optional<std::uint32_t> parse_replacement_note(std::string_view text) {
   return id;
 }
 
+void restore(const note& from, interface_table& interfaces, packet& into) {
+  const packet& was = from.about;
+  into.queue = was.queue;
+  into.hook = was.hook;
+  into.mark = was.mark;
+  into.priority = was.priority;
+  into.uid = was.uid;
+  into.gid = was.gid;
+  into.cgroup_classid = was.cgroup_classid;
+  into.conntrack_info = was.conntrack_info;
+  into.gso = was.gso;
+  into.checksum_not_ready = was.checksum_not_ready;
+  into.checksum_not_verified = was.checksum_not_verified;
+  if (!from.link_header) {
+    into.hw_addr = was.hw_addr;
+    into.hw_addr_length = was.hw_addr_length;
+    into.l2_header = {};
+  }
+  into.indev = interfaces.index_of(parse_name(from.names.in));
+  into.outdev = interfaces.index_of(parse_name(from.names.out));
+  into.physindev = interfaces.index_of(parse_name(from.names.physin));
+  into.physoutdev = interfaces.index_of(parse_name(from.names.physout));
+}
+
 }  // namespace ipq::capture

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "capture/interface_table.hpp"
 #include "ipq/packet.hpp"
 #include "ipq/verdict.hpp"
 
@@ -36,6 +37,8 @@ struct note {
 };
 /// Nothing if the comment is not such a note. Views point into `text`.
 [[nodiscard]] std::optional<note> parse_note(std::string_view text);
+/// Makes of a packet as the file has it, with what its link header says, the one that was judged; but for its id.
+void restore(const note& from, interface_table& interfaces, packet& into);
 /// The id, if the comment is that of a replacement.
 [[nodiscard]] std::optional<std::uint32_t> parse_replacement_note(std::string_view text);
 

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: MIT
 // The formats are read here and not through libpcap, whose reader of pcapng hides the names of interfaces and the
 // comments that hold our verdicts, and refuses files with interfaces of several link types.
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <functional>
-#include <limits>
 #include <new>
-#include <unordered_map>
 #include <vector>
 
 #include "capture/format.hpp"
-#include "capture/input.hpp"
 #include "capture/interface_table.hpp"
-#include "capture/ledger.hpp"
 #include "capture/link.hpp"
 #include "capture/note.hpp"
+#include "capture/open_batch.hpp"
+#include "capture/pace.hpp"
 #include "capture/readiness.hpp"
+#include "capture/window.hpp"
 #include "ipq/capture.hpp"
 
 namespace ipq {
@@ -27,8 +24,6 @@ using namespace capture;
 
 namespace {
 
-constexpr std::size_t batch_size = 64;
-constexpr std::size_t buffer_size = 256 << 10;
 constexpr std::size_t max_head = 16 << 20;
 constexpr std::uint8_t last_input_hook = 2;  // prerouting, input and forward know where a packet came from
 
@@ -42,70 +37,67 @@ std::string_view text_of(bytes value) {
   return {reinterpret_cast<const char*>(value.data()), value.size()};
 }
 
+/// Nanoseconds since 1970.
+packet_time to_packet_time(std::int64_t time) noexcept {
+  std::int64_t seconds = time / 1'000'000'000, rest = time % 1'000'000'000;
+  if (rest < 0) [[unlikely]] {
+    --seconds;
+    rest += 1'000'000'000;
+  }
+  return {seconds, rest / 1000};
+}
+
 }  // namespace
 
 class capture_reader::core {
  public:
   core(input opened, readiness ready, const capture_options& options)
       : options_(options),
-        input_(std::move(opened)),
+        window_(std::move(opened)),
         ready_(std::move(ready)),
-        ledger_(std::make_shared<ledger>(options.unanswered)) {
-    buffer_.resize(buffer_size);
-    packets_.reserve(batch_size);
-    frames_.reserve(batch_size);
-    answers_.reserve(batch_size);
-    originals_.reserve(batch_size);
-  }
+        pace_(options.pace),
+        batch_(options.unanswered) {}
   core(const core&) = delete;
   core& operator=(const core&) = delete;
-  ~core() {
-    static_cast<void>(finish_batch());
-    ledger_->close();
-  }
+  ~core() = default;
 
   /// Reads as far as is needed to know that it is a capture, if that needs no waiting.
   result<void> look_at_beginning();
   /// Before the first receive.
   result<void> open_passed();
   [[nodiscard]] result<batch> receive(clock::time_point deadline, bool wait);
-  result<void> set_verdict(const packet& which, const verdict& given);
-  [[nodiscard]] result<held_packet> hold(const packet& which);
-  result<void> flush() { return ledger_->flush(); }
-  result<void> duplicate(const packet& which, bytes copy);
   void stop() noexcept {
     stopped_.store(true, std::memory_order_relaxed);
     ready_.stop();
   }
+  [[nodiscard]] open_batch& handed_out() noexcept { return batch_; }
   [[nodiscard]] int fd() const noexcept { return ready_.fd(); }
   [[nodiscard]] statistics stats() const;
-  [[nodiscard]] const capture_frame* frame_of(const packet& which) const noexcept;
-  [[nodiscard]] std::string_view interface_name(std::uint32_t index) const noexcept { return names_.name_of(index); }
+  [[nodiscard]] std::string_view interface_name(std::uint32_t index) const noexcept {
+    return interfaces_.name_of(index);
+  }
   [[nodiscard]] capture_counts counts() const noexcept {
     capture_counts now = counts_;
-    now.bytes = input_.position();
-    now.file_size = input_.size();
+    now.bytes = window_.file().position();
+    now.file_size = window_.file().size();
     return now;
   }
 
  private:
-  enum class answer : std::uint8_t { undecided, decided, held };
   enum class step : std::uint8_t { done, needs_input, not_due, fault };
 
-  [[nodiscard]] bytes unread() const noexcept { return bytes(buffer_).subspan(begin_, end_ - begin_); }
-  result<void> finish_batch();
   step begin();
   step fill();
   step take_other(std::size_t size);
   step take_frame(const frame& found, std::size_t size);
+  step pass_over_frame(frame_kind what, std::uint32_t link_type, std::size_t size);
   step take_note(const frame& found, packet& into, capture_frame& about, std::size_t& size);
-  bool is_due(std::int64_t time);
-  void advance(std::size_t size) noexcept {
-    begin_ += size;
-    offset_ += size;
-  }
-  result<void> read_more();
   void set_readiness(step where) noexcept;
+  /// rest() is not enough: `size` bytes would be.
+  step need(std::size_t size) noexcept {
+    window_.need(size);
+    return step::needs_input;
+  }
   step fault(error what) {
     fault_ = what;
     return step::fault;
@@ -113,62 +105,35 @@ class capture_reader::core {
   step damaged(const char* why) {
     error made = fault_of(EBADMSG, why);
     made.packet = counts_.frames + 1;
-    made.offset = offset_;
+    made.offset = window_.offset();
     return fault(made);
   }
-  [[nodiscard]] std::uint32_t interface_of(const frame& found, const link_result& link);
-  [[nodiscard]] std::optional<std::size_t> find(const packet& which) const noexcept;
-  result<std::size_t> find_undecided(const packet& which, const char* operation) const noexcept;
 
   const capture_options options_;
-  input input_;
+  window window_;
   readiness ready_;
   std::atomic<bool> stopped_ = false;
   std::unique_ptr<format> format_;
   bool pcapng_ = false;
   bool begun_ = false;  ///< what stands before all packets is read
   std::shared_ptr<section> section_;
-  std::vector<std::byte> buffer_;
-  std::size_t begin_ = 0, end_ = 0;  ///< what of buffer_ is still to be looked at
-  std::size_t needed_ = 0;           ///< bytes of the next record, as far as that is known
-  std::uint64_t offset_ = 0;         ///< of begin_ in the file
-  std::uint64_t skip_ = 0;           ///< bytes of a block that is passed over
-  bool at_end_ = false;
-  std::optional<error> fault_;  ///< to be told when all before it is
-  bool ended_ = false;
-
-  std::vector<packet> packets_;
-  std::vector<capture_frame> frames_;  ///< of packets_, each at the same index, as the next two
-  std::vector<answer> answers_;
-  std::vector<original> originals_;  ///< only where something is written
-  std::size_t undecided_ = 0;
-  tally tally_;
+  interface_table interfaces_;
+  pace pace_;
+  open_batch batch_;
   std::uint64_t received_ = 0;
   capture_counts counts_;
   std::uint32_t last_unknown_link_ = 0;
-
-  interface_table names_;
-  std::vector<std::uint32_t> indices_;                         ///< of the section's interfaces
-  std::unordered_map<std::uint32_t, std::uint32_t> captured_;  ///< by the index that a frame itself has (cooked 2)
-
-  bool paced_ = false;  ///< the time of the first packet is known
-  std::int64_t first_time_ = 0;
-  clock::time_point started_{};
-  clock::time_point due_{};  ///< when the next packet is
-
-  std::shared_ptr<ledger> ledger_;
+  std::optional<error> fault_;  ///< to be told when all before it is
+  bool ended_ = false;
 };
-
-// ---- reading
 
 /// The format, and what of it stands before all packets.
 auto capture_reader::core::begin() -> step {
   if (!format_) {
-    needed_ = magic_size;
-    if (unread().size() < magic_size && !at_end_) return step::needs_input;
-    auto found = find_format(unread());
+    if (window_.rest().size() < magic_size && !window_.at_end()) return need(magic_size);
+    auto found = find_format(window_.rest());
     if (!found) return fault(found.error());
-    pcapng_ = load<std::uint32_t>(unread().data()) == block::section;
+    pcapng_ = load<std::uint32_t>(window_.rest().data()) == block::section;
     format_ = std::move(*found);
     section_ = std::make_shared<section>();
   }
@@ -177,9 +142,8 @@ auto capture_reader::core::begin() -> step {
     return step::done;
   }
   frame none;
-  const auto header = format_->next(unread(), none);
-  needed_ = header.size;
-  if (header.what == format::kind::more && !at_end_) return step::needs_input;
+  const auto header = format_->next(window_.rest(), none);
+  if (header.what == format::kind::more && !window_.at_end()) return need(header.size);
   if (header.what == format::kind::more) return fault(fault_of(EBADMSG, "the file ends within its header"));
   if (header.what == format::kind::damaged) return fault(fault_of(EBADMSG, format_->fault()));
   const std::uint32_t link = format_->interfaces()[0].link_type;
@@ -189,33 +153,21 @@ auto capture_reader::core::begin() -> step {
 }
 
 result<void> capture_reader::core::look_at_beginning() {
-  while (!input_.waits()) {
+  while (!window_.file().waits()) {
     const auto where = begin();
     if (where == step::fault) return std::unexpected(*fault_);
     if (where == step::done) break;
-    if (const auto read = read_more(); !read) return read;
+    if (const auto read = window_.read_more(); !read) return read;
   }
-  set_readiness(input_.waits() ? step::needs_input : step::done);
+  set_readiness(window_.file().waits() ? step::needs_input : step::done);
   return {};
 }
 
 result<void> capture_reader::core::open_passed() {
-  auto opened = output::open(options_.passed, input_.fd());
+  auto opened = output::open(options_.passed, window_.file().fd());
   if (!opened) return std::unexpected(opened.error());
-  ledger_->write_to(passed(*std::move(opened)));
-  if (section_ && !section_->head.empty()) ledger_->add_to_head(section_, {});
-  return {};
-}
-
-result<void> capture_reader::core::read_more() {
-  // Views into the buffer have ended: it is only called without a batch.
-  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-  end_ -= std::exchange(begin_, 0);
-  if (needed_ > buffer_.size()) buffer_.resize(needed_);
-  const auto count = input_.read(std::span(buffer_).subspan(end_));
-  if (!count) return std::unexpected(count.error());
-  end_ += *count;
-  at_end_ = *count == 0;
+  batch_.written().write_to(passed(*std::move(opened)));
+  if (section_ && !section_->head.empty()) batch_.written().add_to_head(section_, {});
   return {};
 }
 
@@ -223,32 +175,27 @@ auto capture_reader::core::fill() -> step {
   if (!begun_) {
     if (const auto where = begin(); where != step::done) return where;
   }
-  while (packets_.size() < batch_size) {
-    const bytes rest = unread();
-    if (skip_ != 0) {
-      const auto passed_over = static_cast<std::size_t>(std::min<std::uint64_t>(skip_, rest.size()));
-      skip_ -= passed_over;
-      advance(passed_over);
-      needed_ = 1;
-      if (skip_ != 0 && !at_end_) return step::needs_input;
-      if (skip_ != 0) return damaged("the file ends here, within a block: it is cut, or still being written");
-      continue;
+  while (batch_.packets().size() < open_batch::most) {
+    if (!window_.skipped()) [[unlikely]] {
+      if (!window_.at_end()) return step::needs_input;
+      return damaged("the file ends here, within a block: it is cut, or still being written");
     }
+    const bytes rest = window_.rest();
     // A new section forgets the interfaces of the one before, whose packets may still be in the batch.
-    if (pcapng_ && !packets_.empty() && rest.size() >= 4 && load<std::uint32_t>(rest.data()) == block::section) break;
+    if (pcapng_ && !batch_.packets().empty() && rest.size() >= 4 && load<std::uint32_t>(rest.data()) == block::section)
+      break;
     frame found;
     const auto record = format_->next(rest, found);
     switch (record.what) {
       case format::kind::frame:
-        if (options_.pace > 0 && !is_due(found.time)) return step::not_due;
+        if (!pace_.is_due(found.time)) return step::not_due;
         if (const auto taken = take_frame(found, record.size); taken != step::done) return taken;
         break;
       case format::kind::other:
         if (const auto taken = take_other(record.size); taken != step::done) return taken;
         break;
       case format::kind::more:
-        needed_ = record.size;
-        if (!at_end_) return step::needs_input;
+        if (!window_.at_end()) return need(record.size);
         if (!rest.empty()) return damaged("the file ends here, within a record: it is cut, or still being written");
         if (counts_.frames != 0 && counts_.frames == counts_.unknown_link) {
           return fault(fault_of(EPROTONOSUPPORT, describe_unknown(last_unknown_link_)));
@@ -264,10 +211,10 @@ auto capture_reader::core::fill() -> step {
 
 auto capture_reader::core::take_other(std::size_t size) -> step {
   if (size > max_record) {
-    skip_ = size;
+    window_.skip(size);
     return step::done;
   }
-  const bytes record = unread().first(size);
+  const bytes record = window_.rest().first(size);
   const std::uint32_t type =
       pcapng_ ? in_order(load<std::uint32_t>(record.data()), format_->swapped()) : block::section;
   const bool is_interface = pcapng_ && type == block::interface;
@@ -275,8 +222,8 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
     section_ = std::make_shared<section>();
     section_->pcapng = pcapng_;
     section_->swapped = format_->swapped();
-    indices_.clear();
-    captured_.clear();
+    interfaces_.begin_section();
+    batch_.begin_section(section_);
   }
   if (type == block::section || is_interface) {
     if (section_->head.size() + size > max_head) return damaged("a section that describes interfaces with over 16 MiB");
@@ -288,94 +235,64 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
   }
   if (type == block::section ? !pcapng_ : is_interface) {
     const auto& name = format_->interfaces().back().name;
-    indices_.push_back(names_.index_of(name.empty() ? options_.interface : name));
+    interfaces_.add_to_section(name.empty() ? options_.interface : name);
   }
-  if (ledger_->writes()) {
+  if (batch_.writes()) {
     if (type == block::section || is_interface) {
-      ledger_->add_to_head(section_, record);
+      batch_.written().add_to_head(section_, record);
     } else if (type != block::interface_statistics && type != block::custom_not_to_copy) {
-      ledger_->add(section_, record);
+      batch_.written().add(section_, record);
     }
   }
-  advance(size);
+  window_.advance(size);
   return step::done;
 }
 
-bool capture_reader::core::is_due(std::int64_t time) {
-  const auto now = clock::now();
-  if (!paced_) {
-    paced_ = true;
-    first_time_ = time;
-    started_ = now;
+auto capture_reader::core::pass_over_frame(frame_kind what, std::uint32_t link_type, std::size_t size) -> step {
+  batch_.take_back();
+  ++counts_.frames;
+  if (!is_known(link_type)) {
+    ++counts_.unknown_link;
+    last_unknown_link_ = link_type;
+  } else {
+    ++(what == frame_kind::malformed ? counts_.malformed : counts_.not_ip);
   }
-  // A century is as good as for ever, and can be added to a time.
-  constexpr double most = 100.0 * 365 * 24 * 3600 * 1e9;
-  const double since = (static_cast<double>(time) - static_cast<double>(first_time_)) / options_.pace;
-  due_ = started_ + std::chrono::nanoseconds(static_cast<std::int64_t>(std::clamp(since, 0.0, most)));
-  return due_ <= now;
-}
-
-std::uint32_t capture_reader::core::interface_of(const frame& found, const link_result& link) {
-  if (link.interface_index == 0) return indices_[found.interface];
-  const auto [known, fresh] = captured_.try_emplace(link.interface_index, 0);
-  if (fresh) {
-    known->second = names_.index_of("if" + std::to_string(link.interface_index));
-    if (captured_.size() > interface_table::most) captured_.clear();
-  }
-  return known->second;
+  window_.advance(size);
+  return step::done;
 }
 
 auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> step {
   const std::uint32_t link_type = format_->interfaces()[found.interface].link_type;
-  packet& each = packets_.emplace_back();
+  packet& each = batch_.add_packet();
   const auto link = parse_link(link_type, found.data, found.original_length, format_->swapped(), each);
-  if (link.kind != frame_kind::ip) {
-    packets_.pop_back();
-    ++counts_.frames;
-    if (!is_known(link_type)) {
-      ++counts_.unknown_link;
-      last_unknown_link_ = link_type;
-    } else {
-      ++(link.kind == frame_kind::malformed ? counts_.malformed : counts_.not_ip);
-    }
-    advance(size);
-    return step::done;
-  }
+  if (link.kind != frame_kind::ip) return pass_over_frame(link.kind, link_type, size);
   each.hook = options_.hook;
-  const std::uint32_t interface = interface_of(found, link);
-  (each.hook <= last_input_hook ? each.indev : each.outdev) = interface;
-  capture_frame& frame = frames_.emplace_back();
+  (each.hook <= last_input_hook ? each.indev : each.outdev) = link.interface_index == 0
+                                                                  ? interfaces_.in_section(found.interface)
+                                                                  : interfaces_.of_captured(link.interface_index);
+  capture_frame& frame = batch_.add_frame();
   std::size_t frames = 1;
   if (!found.options.empty()) [[unlikely]] {
     const std::size_t first = size;
     if (const auto noted = take_note(found, each, frame, size); noted != step::done) {
-      packets_.pop_back();
-      frames_.pop_back();
+      batch_.take_back();
       return noted;
     }
     frames += size != first ? 1 : 0;
   }
   each.id = static_cast<std::uint32_t>(++received_);
-  std::int64_t seconds = found.time / 1'000'000'000, rest = found.time % 1'000'000'000;
-  if (rest < 0) [[unlikely]] {
-    --seconds;
-    rest += 1'000'000'000;
-  }
-  each.timestamp = packet_time{seconds, rest / 1000};
+  each.timestamp = to_packet_time(found.time);
   frame.number = counts_.frames + 1;
-  frame.offset = offset_;
+  frame.offset = window_.offset();
   frame.time = std::chrono::nanoseconds(found.time);
-  if (ledger_->writes()) {
-    const bytes record = unread().first(size);
-    originals_.push_back({.record = record,
-                          .frame_at = static_cast<std::uint32_t>(found.data.data() - record.data()),
-                          .link_size = link.header,
-                          .interface = found.interface,
-                          .options = found.options});
-  }
-  answers_.push_back(answer::undecided);
+  const bytes record = window_.rest().first(size);
+  batch_.complete({.record = record,
+                   .frame_at = static_cast<std::uint32_t>(found.data.data() - record.data()),
+                   .link_size = link.header,
+                   .interface = found.interface,
+                   .options = found.options});
   counts_.frames += frames;
-  advance(size);
+  window_.advance(size);
   return step::done;
 }
 
@@ -389,15 +306,12 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
   }
   if (!noted) return step::done;
   if (noted->changed) {
-    const bytes rest = unread().subspan(size);
+    const bytes rest = window_.rest().subspan(size);
     const bool whole = rest.size() >= 8;
     if (whole && load<std::uint32_t>(rest.data(), format_->swapped()) == block::packet) {
       frame next;
       const auto record = format_->next(rest, next);
-      if (record.what == format::kind::more && !at_end_) {
-        needed_ = size + record.size;
-        return step::needs_input;
-      }
+      if (record.what == format::kind::more && !window_.at_end()) return need(size + record.size);
       option each{};
       bytes next_options = next.options;
       if (record.what == format::kind::frame && next_option(next_options, format_->swapped(), each) &&
@@ -407,42 +321,17 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
         noted->given = noted->given.with_payload(next.data.subspan(std::min(link, next.data.size())));
         size += record.size;
       }
-    } else if (!whole && !at_end_) {
-      needed_ = size + 8;
-      return step::needs_input;
+    } else if (!whole && !window_.at_end()) {
+      return need(size + 8);
     }
   }
   about.recorded = recorded_verdict{.given = noted->given, .id = noted->about.id, .took = noted->took};
-  const packet& was = noted->about;
-  into.queue = was.queue;
-  into.hook = was.hook;
-  into.mark = was.mark;
-  into.priority = was.priority;
-  into.uid = was.uid;
-  into.gid = was.gid;
-  into.cgroup_classid = was.cgroup_classid;
-  into.conntrack_info = was.conntrack_info;
-  into.gso = was.gso;
-  into.checksum_not_ready = was.checksum_not_ready;
-  into.checksum_not_verified = was.checksum_not_verified;
-  if (!noted->link_header) {
-    into.hw_addr = was.hw_addr;
-    into.hw_addr_length = was.hw_addr_length;
-    into.l2_header = {};
-  }
-  into.indev = names_.index_of(parse_name(noted->names.in));
-  into.outdev = names_.index_of(parse_name(noted->names.out));
-  into.physindev = names_.index_of(parse_name(noted->names.physin));
-  into.physoutdev = names_.index_of(parse_name(noted->names.physout));
+  restore(*noted, interfaces_, into);
   return step::done;
 }
 
 result<batch> capture_reader::core::receive(clock::time_point deadline, bool wait_for_it) {
-  if (const auto finished = finish_batch(); !finished) return std::unexpected(finished.error());
-  packets_.clear();
-  frames_.clear();
-  answers_.clear();
-  originals_.clear();
+  if (const auto finished = batch_.finish(); !finished) return std::unexpected(finished.error());
   for (;;) {
     if (stopped_.load(std::memory_order_relaxed)) return failed("receive", ECANCELED);
     if (fault_) {
@@ -451,22 +340,21 @@ result<batch> capture_reader::core::receive(clock::time_point deadline, bool wai
       return std::unexpected(*std::exchange(fault_, std::nullopt));
     }
     if (ended_) {
-      if (const auto flushed = flush(); !flushed) return std::unexpected(flushed.error());
+      if (const auto flushed = batch_.flush(); !flushed) return std::unexpected(flushed.error());
       return failed("receive", ENODATA);
     }
     const auto where = fill();
-    if (!packets_.empty()) {
-      undecided_ = packets_.size();
+    if (!batch_.packets().empty()) {
       set_readiness(where);
-      return batch(packets_, {});
+      return batch(batch_.packets(), {});
     }
     if (where == step::needs_input) {
-      const auto read = read_more();
+      const auto read = window_.read_more();
       if (read) continue;
       if (!read.error().is(EAGAIN)) {
         error what = read.error();
         what.packet = counts_.frames + 1;
-        what.offset = offset_ + unread().size();
+        what.offset = window_.offset() + window_.rest().size();
         fault_ = what;
         continue;
       }
@@ -479,102 +367,23 @@ result<batch> capture_reader::core::receive(clock::time_point deadline, bool wai
 }
 
 void capture_reader::core::set_readiness(step where) noexcept {
-  if (where == step::not_due) return ready_.set_ready_at(due_);
-  if (where == step::needs_input && input_.waits()) return ready_.await_input();
+  if (where == step::not_due) return ready_.set_ready_at(pace_.due());
+  if (where == step::needs_input && window_.file().waits()) return ready_.await_input();
   ready_.set_ready();
 }
 
-// ---- verdicts
-
-result<void> capture_reader::core::finish_batch() {
-  if (undecided_ != 0) {
-    for (std::size_t i = 0; i < answers_.size(); ++i) {
-      if (answers_[i] != answer::undecided) continue;
-      answers_[i] = answer::decided;
-      --undecided_;
-      tally_.count(options_.unanswered);
-      ++tally_.unanswered;
-      // What can't be written stays in the ledger; make_room says so.
-      if (ledger_->writes()) static_cast<void>(ledger_->write(section_, originals_[i], options_.unanswered));
-    }
-  }
-  return ledger_->make_room();
-}
-
-std::optional<std::size_t> capture_reader::core::find(const packet& which) const noexcept {
-  const std::less<const packet*> before;
-  if (!packets_.empty() && !before(&which, packets_.data()) && before(&which, packets_.data() + packets_.size())) {
-    return static_cast<std::size_t>(&which - packets_.data());
-  }
-  // A copy of the packet.
-  const auto same = std::ranges::find(packets_, which.id, &packet::id);
-  if (same == packets_.end()) return std::nullopt;
-  return static_cast<std::size_t>(same - packets_.begin());
-}
-
-result<std::size_t> capture_reader::core::find_undecided(const packet& which, const char* operation) const noexcept {
-  const auto found = find(which);
-  if (!found) return failed(operation, EINVAL);
-  if (answers_[*found] != answer::undecided) return failed(operation, EALREADY);
-  return *found;
-}
-
-result<void> capture_reader::core::set_verdict(const packet& which, const verdict& given) {
-  const auto found = find_undecided(which, "set verdict");
-  if (!found) return std::unexpected(found.error());
-  if (given.payload().size() > verdict::max_payload) return failed("set verdict", EINVAL);
-  if (!given.payload().empty() && packets_[*found].truncated) return failed("set verdict", EMSGSIZE);
-  result<void> written;
-  if (ledger_->writes()) {
-    written = ledger_->write(section_, originals_[*found], given);
-    if (!written && !given.payload().empty()) return written;
-  }
-  answers_[*found] = answer::decided;
-  --undecided_;
-  tally_.count(given);
-  return written;
-}
-
-result<held_packet> capture_reader::core::hold(const packet& which) {
-  const auto found = find_undecided(which, "hold packet");
-  if (!found) return std::unexpected(found.error());
-  try {
-    ledger_->hold(packets_[*found].id, section_, ledger_->writes() ? originals_[*found] : original{});
-  } catch (const std::bad_alloc&) {
-    return failed("hold packet", ENOMEM);
-  }
-  answers_[*found] = answer::held;
-  --undecided_;
-  return held_packet(ledger_, packets_[*found].id, packets_[*found].truncated);
-}
-
-result<void> capture_reader::core::duplicate(const packet& which, bytes copy) {
-  const auto found = find(which);
-  if (!found || answers_[*found] == answer::undecided || copy.size() > verdict::max_payload) {
-    return failed("duplicate packet", EINVAL);
-  }
-  if (answers_[*found] == answer::held) return ledger_->add_copy(packets_[*found].id, copy);
-  if (!ledger_->writes()) return {};
-  return ledger_->write(section_, originals_[*found], verdict::accept().with_payload(copy));
-}
-
 statistics capture_reader::core::stats() const {
-  const tally held = ledger_->of_held();
+  const tally given = batch_.verdicts();
   statistics now{.received = received_,
-                 .accepted = tally_.accepted + held.accepted,
-                 .dropped = tally_.dropped + held.dropped,
-                 .repeated = tally_.repeated + held.repeated,
-                 .stopped = tally_.stopped + held.stopped,
-                 .requeued = tally_.requeued + held.requeued,
-                 .unanswered = tally_.unanswered + held.unanswered,
+                 .accepted = given.accepted,
+                 .dropped = given.dropped,
+                 .repeated = given.repeated,
+                 .stopped = given.stopped,
+                 .requeued = given.requeued,
+                 .unanswered = given.unanswered,
                  .malformed = counts_.malformed};
   now.undecided = received_ - now.accepted - now.dropped - now.repeated - now.stopped - now.requeued;
   return now;
-}
-
-const capture_frame* capture_reader::core::frame_of(const packet& which) const noexcept {
-  const auto found = find(which);
-  return found ? &frames_[*found] : nullptr;
 }
 
 // ---- the reader
@@ -617,16 +426,16 @@ result<batch> capture_reader::try_receive() & {
   return core_->receive({}, false);
 }
 result<void> capture_reader::set_verdict(const packet& which, const verdict& given) {
-  return core_->set_verdict(which, given);
+  return core_->handed_out().set_verdict(which, given);
 }
 result<held_packet> capture_reader::hold(const packet& which) {
-  return core_->hold(which);
+  return core_->handed_out().hold(which);
 }
 result<void> capture_reader::flush() {
-  return core_->flush();
+  return core_->handed_out().flush();
 }
 result<void> capture_reader::duplicate(const packet& which, std::span<const std::byte> copy) {
-  return core_->duplicate(which, copy);
+  return core_->handed_out().duplicate(which, copy);
 }
 void capture_reader::stop() noexcept {
   core_->stop();
@@ -638,7 +447,7 @@ statistics capture_reader::stats() const {
   return core_->stats();
 }
 const capture_frame* capture_reader::frame_of(const packet& which) const noexcept {
-  return core_->frame_of(which);
+  return core_->handed_out().frame_of(which);
 }
 std::string_view capture_reader::interface_name(std::uint32_t index) const noexcept {
   return core_->interface_name(index);
