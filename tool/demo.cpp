@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: MIT
 // ipq demo: ipq run at work on real packets, in a network namespace of its own.
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
-#include <poll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -27,9 +22,12 @@
 
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "demo_capture.hpp"
 #include "ipq/bytes.hpp"
 #include "ipq/checksum.hpp"
 #include "private_network.hpp"
+#include "running_command.hpp"
+#include "story.hpp"
 
 namespace tool {
 namespace {
@@ -50,72 +48,6 @@ class descriptor {
 
  private:
   int fd_;
-};
-
-bool wait_readable(int fd, steady::time_point until) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - steady::now()).count();
-  pollfd ready{.fd = fd, .events = POLLIN, .revents = 0};
-  return ::poll(&ready, 1, static_cast<int>(std::max<std::int64_t>(left, 0))) == 1;
-}
-
-// This program once more, as another command, with its output in our hands. It ends with us.
-class running_command {
- public:
-  explicit running_command(const std::vector<std::string>& words) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(std::strerror(errno));
-    output_ = ends[0];
-    std::vector<char*> arguments{const_cast<char*>("ipq")};
-    for (const std::string& each : words) arguments.push_back(const_cast<char*>(each.c_str()));
-    arguments.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-      ::dup2(ends[1], STDOUT_FILENO);
-      ::dup2(ends[1], STDERR_FILENO);
-      ::unsetenv("NOTIFY_SOCKET");
-      ::execv("/proc/self/exe", arguments.data());
-      ::_exit(127);
-    }
-    ::close(ends[1]);
-    if (pid_ < 0) throw std::runtime_error(std::strerror(errno));
-  }
-  running_command(const running_command&) = delete;
-  running_command& operator=(const running_command&) = delete;
-  ~running_command() {
-    if (pid_ > 0) end();
-    ::close(output_);
-  }
-
-  // Whether it says this before it ends, or 5 seconds have passed.
-  bool says(std::string_view text) {
-    const auto until = steady::now() + 5s;
-    while (text_.find(text) == std::string::npos)
-      if (!wait_readable(output_, until) || !read_more()) return false;
-    return true;
-  }
-  // Ends it as Ctrl-C does; its exit status.
-  int end() {
-    ::kill(pid_, SIGINT);
-    while (read_more()) continue;
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : failed;
-  }
-  [[nodiscard]] const std::string& output() const { return text_; }
-
- private:
-  bool read_more() {
-    char part[4096];
-    const auto length = ::read(output_, part, sizeof part);
-    if (length > 0) text_.append(part, static_cast<std::size_t>(length));
-    return length > 0;
-  }
-
-  pid_t pid_ = -1;
-  int output_ = -1;
-  std::string text_;
 };
 
 sockaddr_in address_of(const char* text, std::uint16_t port = 0) {
@@ -181,23 +113,10 @@ std::string ask_name(const char* answer_with) {
   return ::inet_ntop(AF_INET, buffer + got - 4, text, sizeof text) == nullptr ? "" : text;
 }
 
-class story {
+// Two pings each; how many were answered, and the shortest time.
+class pinger {
  public:
-  explicit story(bool colours)
-      : bold_(colours ? "\x1b[1m" : ""), dim_(colours ? "\x1b[2m" : ""), plain_(colours ? "\x1b[0m" : "") {}
-
-  void heading(std::string_view text) const { fmt::print("\n{}{}{}\n", bold_, text, plain_); }
-  void shown(std::string_view text) const { fmt::print("  {}${} {}\n", dim_, plain_, text); }
-  void indented(std::string_view text) const {
-    while (!text.empty()) {
-      const std::size_t end = text.find('\n');
-      fmt::print("    {}\n", text.substr(0, end));
-      text = end == std::string_view::npos ? "" : text.substr(end + 1);
-    }
-  }
-
-  // Two pings; how many were answered, and the shortest time.
-  std::pair<int, milliseconds> pings(const char* to, std::chrono::milliseconds patience = 3s) {
+  std::pair<int, milliseconds> operator()(const char* to, std::chrono::milliseconds patience = 3s) {
     int answered = 0;
     milliseconds shortest = 10s;
     for (int i = 0; i < 2; ++i) {
@@ -214,50 +133,32 @@ class story {
   }
 
  private:
-  const char *bold_, *dim_, *plain_;
   std::uint16_t sequence_ = 0;
 };
 
-std::string quoted(const std::string& word) {
-  return word.find_first_of(" \"\\[]:") == std::string::npos ? word : "'" + word + "'";
+const std::vector<std::string> rules{"count pings, continue : icmp", "drop : icmp and dst host 127.0.0.2",
+                                     "delay 100ms : icmp and dst host 127.0.0.3",
+                                     R"(replace "\xc6\x33\x64\x07" with "\xcb\x00\x71\x09" : udp src port 5353)"};
+
+outcome<void> begin(running_command& command) {
+  if (command.says("packets are selected by")) return {};
+  const int status = command.end();
+  std::string said = command.output();
+  while (said.ends_with('\n')) said.pop_back();
+  return fail(status == done ? failed : static_cast<exit_code>(status),
+              fmt::format("a queue can't be served here, says ipq run; ipq doctor tells why\n{}", said));
 }
 
-outcome<void> tell(story& to) {
-  const std::vector<std::string> words{"run",
-                                       "--select",
-                                       "output",
-                                       "icmp type echo-request",
-                                       "--select",
-                                       "output",
-                                       "udp sport 5353",
-                                       "count pings, continue : icmp",
-                                       "drop : icmp and dst host 127.0.0.2",
-                                       "delay 100ms : icmp and dst host 127.0.0.3",
-                                       R"(replace "\xc6\x33\x64\x07" with "\xcb\x00\x71\x09" : udp src port 5353)"};
-  to.heading("Rules of the kernel send packets to a queue, and ipq run judges them:");
-  std::string line = "ipq";
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const bool own_line = words[i] == "--select" || i >= 7;
-    line += (own_line ? " \\\n        " : " ") + quoted(words[i]);
-  }
-  to.shown(line);
-  std::fflush(stdout);
-  running_command command(words);
-  if (!command.says("packets are selected by")) {
-    const int status = command.end();
-    std::string said = command.output();
-    while (said.ends_with('\n')) said.pop_back();
-    return fail(status == done ? failed : static_cast<exit_code>(status),
-                fmt::format("a queue can't be served here, says ipq run; ipq doctor tells why\n{}", said));
-  }
+outcome<void> tell(const story& to, running_command& command) {
+  pinger pings;
   to.indented(command.output());
 
   to.heading("No rule matches 127.0.0.1, so its pings are accepted:");
-  if (to.pings("127.0.0.1").first != 2) return fail(failed, "the accepted pings should have been answered");
+  if (pings("127.0.0.1").first != 2) return fail(failed, "the accepted pings should have been answered");
   to.heading("Pings to 127.0.0.2 are dropped:");
-  if (to.pings("127.0.0.2", 300ms).first != 0) return fail(failed, "the dropped pings should not have been answered");
+  if (pings("127.0.0.2", 300ms).first != 0) return fail(failed, "the dropped pings should not have been answered");
   to.heading("Pings to 127.0.0.3 are delayed by 100 ms:");
-  const auto [answered, shortest] = to.pings("127.0.0.3");
+  const auto [answered, shortest] = pings("127.0.0.3");
   if (answered != 2 || shortest < 100ms) return fail(failed, "the delayed pings should have taken 100 ms");
 
   to.heading("The answer of a name server is rewritten on its way, checksum and all:");
@@ -270,7 +171,7 @@ outcome<void> tell(story& to) {
   if (command.end() != done) return fail(failed, "ipq run should have ended well\n" + command.output());
   to.indented(std::string_view(command.output()).substr(before));
   to.heading("The rules are gone with it, and 127.0.0.2 answers:");
-  if (to.pings("127.0.0.2").first != 2) return fail(failed, "the pings should have been answered");
+  if (pings("127.0.0.2").first != 2) return fail(failed, "the pings should have been answered");
   fmt::print("\nNothing of this machine's network was touched.\n");
   return {};
 }
@@ -279,15 +180,28 @@ outcome<void> tell(story& to) {
 
 int demo_main(int argc, char** argv) {
   command_line line("demo",
-                    "Shows ipq run at work on real packets, in a network namespace of its own, in some seconds.");
+                    "Shows ipq run at work on real packets, in a network namespace of its own, in some seconds. Where\n"
+                    "the machine gives none, or no queue, it says why and judges a capture.");
   if (const auto end = line.parse(argc, argv)) return *end;
-  if (const auto entered = enter_private_network(); !entered) return report("demo", entered.error());
-  story to(has_colours(stdout));
-  if (const auto told = tell(to); !told) {
-    std::fflush(stdout);
-    return report("demo", told.error());
-  }
-  return done;
+  const story to(has_colours(stdout));
+  const auto instead = [&](const failure& why) {
+    fmt::print("\nThe demo can't hold packets here: {}\nSo it judges a capture, which needs no rights.\n", why.message);
+    return tell_on_capture(to, rules);
+  };
+  const auto told = [&]() -> outcome<void> {
+    if (const auto entered = enter_private_network(); !entered) return instead(entered.error());
+    std::vector<std::string> words{"run",      "--select", "output",        "icmp type echo-request",
+                                   "--select", "output",   "udp sport 5353"};
+    words.insert(words.end(), rules.begin(), rules.end());
+    to.heading("Rules of the kernel send packets to a queue, and ipq run judges them:");
+    to.command(words, rules.size());
+    running_command command(words);
+    if (const auto begun = begin(command); !begun) return instead(begun.error());
+    return tell(to, command);
+  }();
+  if (told) return done;
+  std::fflush(stdout);
+  return report("demo", told.error());
 }
 
 }  // namespace tool
