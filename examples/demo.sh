@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Shows libipq at work: pings pass while the passer listens and are lost when nobody does. All of it happens in
 # private network namespaces, which the kernel takes away with the last process in them.
-# usage: demo.sh PASSER    exit status: 0 it worked, 1 it did not, 77 it cannot be tried here
+# usage: demo.sh PASSER [FILTER CAPTURE]    exit status: 0 it worked, 1 it did not, 77 it cannot be tried here
+# With examples/filter_capture.cpp as FILTER, it goes on with a capture where it cannot be tried.
 set -u
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
@@ -22,7 +23,20 @@ failed() {
 
 missing() {
   printf '\n%sThe demo cannot run here:%s %s\n' "$red" "$plain" "$1"
+  [ -z "$filter" ] || judge_capture
   exit 77
+}
+
+# A filter needs no namespace, no kernel and no rights where packets come from a file.
+judge_capture() {
+  local status=0
+  heading "Instead, a filter on a capture, which needs no rights"
+  shown "filter_capture $(basename "$capture")"
+  "$filter" "$capture" 2>&1 | indent
+  status=${PIPESTATUS[0]}
+  [ "$status" = 0 ] || failed "filter_capture ended with status $status."
+  echo "  It is examples/filter_capture.cpp: packets of more than 1000 bytes are dropped, of a file as of a live queue."
+  exit 0
 }
 
 # ---- outside the namespaces: get in, and clear up behind
@@ -73,7 +87,10 @@ $(how_to_open_user_namespaces)"
   trap 'interrupted' INT TERM HUP
   unshare "${flags[@]}" setpriv --pdeathsig KILL bash "$0" --inside "$passer" "$folder" &
   inner=$!
-  wait "$inner"
+  local status=0
+  wait "$inner" || status=$?
+  [ "$status" != 77 ] || [ -z "$filter" ] || judge_capture
+  return "$status"
 }
 
 # ---- inside: every process that is started here ends with this one, however that ends
@@ -193,8 +210,9 @@ demo() {
   echo "  ${green}It works.${plain}"
 }
 
+filter=${2-} capture=${3-}
 case ${1-} in
-  --inside) demo "$2" "$3" ;;
-  '' | -*) echo "usage: demo.sh PASSER" >&2 && exit 2 ;;
+  --inside) filter='' && demo "$2" "$3" ;;
+  '' | -*) echo "usage: demo.sh PASSER [FILTER CAPTURE]" >&2 && exit 2 ;;
   *) enter_namespaces "$(realpath "$1")" ;;
 esac

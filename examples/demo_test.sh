@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the demo and checks its counts, its exit status when things go wrong, and that it leaves nothing behind.
-# usage: demo_test.sh PASSER LIBRARY [USER]    USER: run the demo as this user, by way of a user namespace
+# usage: demo_test.sh PASSER LIBRARY FILTER [USER]    USER: run the demo as this user, by way of a user namespace
 set -euo pipefail
 export LC_ALL=C
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
@@ -11,11 +11,14 @@ trap 'rm -rf "$folder"' EXIT
 # Copies, because another user may not be allowed to reach the build, and to know our processes by their program.
 chmod 755 "$folder"
 mkdir -m 1777 "$folder/tmp"
-cp "$here/demo.sh" "$1" "$folder"
+cp "$here/demo.sh" "$1" "$3" "$here/../tests/data/captures/interfaces.pcapng" "$folder"
 cp "$2" "$folder/libipq.so.0"
-demo=(env TMPDIR="$folder/tmp" LD_LIBRARY_PATH="$folder" "$folder/demo.sh")
-if [ $# = 3 ] && [ "$(id -u)" = 0 ]; then
-  demo=(setpriv --reuid="$3" --regid=nogroup --clear-groups "${demo[@]}")
+plain=(env TMPDIR="$folder/tmp" LD_LIBRARY_PATH="$folder" "$folder/demo.sh")
+live=("${plain[@]}")
+as_nobody=()
+if [ "$(id -u)" = 0 ]; then
+  as_nobody=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+  [ $# != 4 ] || live=(setpriv --reuid="$4" --regid=nogroup --clear-groups "${plain[@]}")
 fi
 
 failed() {
@@ -26,7 +29,7 @@ failed() {
 
 run() {
   status=0
-  "${demo[@]}" "$1" >"$folder/output" 2>&1 || status=$?
+  "${demo[@]}" "$@" >"$folder/output" 2>&1 || status=$?
 }
 
 says() { grep -qF -- "$1" "$folder/output" || failed "the demo does not say: $1"; }
@@ -42,6 +45,29 @@ nothing_left() {
   done
   failed "the demo leaves something behind: $left"
 }
+
+# Where it cannot run, it says why and judges a capture, in both of the places where that may turn out.
+with_capture=("$folder/filter_capture" "$folder/interfaces.pcapng")
+on_capture() {
+  [ "$status" = 0 ] || failed "the demo on a capture ends with status $status"
+  says 'The demo cannot run here'
+  says "$1"
+  says '43 packets, 6 dropped'
+  nothing_left
+}
+# A user without ids in his namespace may make no other; where he may not even make that, he has none anyway.
+demo=("${as_nobody[@]}" "${plain[@]}")
+! "${as_nobody[@]}" unshare --user true 2>/dev/null || demo=("${as_nobody[@]}" unshare --user "${plain[@]}")
+run "$folder/passer" "${with_capture[@]}"
+on_capture 'no private network namespace for an ordinary user'
+run "$folder/passer"
+[ "$status" = 77 ] || failed "without a capture the demo ends with status $status"
+if [ "$(id -u)" = 0 ]; then
+  demo=(unshare --mount sh -c 'mount -t tmpfs none /usr/sbin && exec "$@"' sh "${plain[@]}")
+  run "$folder/passer" "${with_capture[@]}"
+  on_capture 'no iptables takes the rule'
+fi
+demo=("${live[@]}")
 
 run "$folder/passer"
 if [ "$status" = 77 ]; then
@@ -59,7 +85,7 @@ says '0 of 3 pings answered'
 says '9 queued by the rule, 9 shown and accepted by passer'
 nothing_left
 
-run /bin/false
+run /bin/false "${with_capture[@]}"
 [ "$status" = 1 ] || failed "a passer that fails does not make the demo fail: status $status"
 says 'The demo failed: passer ended with status 1'
 nothing_left
