@@ -29,7 +29,7 @@ shark() { tshark -r "$1" "${@:2}" -T fields -e frame.number 2>/dev/null | wc -l;
 
 captures=("$source"/tests/data/captures/*.pcap*)
 [ -z "$more" ] || [ ! -d "$more" ] || captures+=("$more"/*.pcap*)
-[ ${#captures[@]} -ge 4 ] || failed "the captures are missing"
+[ ${#captures[@]} -ge 9 ] || failed "the captures are missing"
 for capture in "${captures[@]}"; do
   name=$(basename "$capture")
   frames=$(shark "$capture")
@@ -50,7 +50,7 @@ for capture in "${captures[@]}"; do
   same "$name: recorded drops" "$dropped" "$(shark "$folder/recording" -Y 'frame.comment matches "^verdict drop, "')"
   same "$name: recorded" "$packets" "$(tcpdump -nr "$folder/recording" 2>/dev/null | wc -l)"
   # tcpdump does not see behind VLAN tags of itself, and refuses several link types.
-  if tcpdump -nr "$capture" -w "$folder/udp" 'udp or (vlan and udp)' 2>/dev/null; then
+  if tcpdump -nr "$capture" -w "$folder/udp" 'udp or (vlan and (udp or (vlan and udp)))' 2>/dev/null; then
     same "$name: udp as tcpdump counts it" "$(tcpdump -nr "$folder/udp" 2>/dev/null | wc -l)" "$dropped"
   fi
   gzip -c "$capture" >"$folder/gz"
