@@ -91,8 +91,8 @@ class capture_reader final : public source {
   result<batch> receive(clock::time_point deadline = clock::time_point::max()) && = delete;
   result<batch> try_receive() && = delete;
 
-  /// Errors of writing `passed`, in these three: those of write(2), as ENOSPC or EPIPE, which raises no SIGPIPE. What
-  /// could not be written is kept for the next call.
+  /// Errors of writing `passed`, in these three: those of write(2), as ENOSPC or EPIPE, which raises no SIGPIPE; with
+  /// the number and place of the first packet that is not written. What could not be written is kept for the next call.
   result<void> set_verdict(const packet& which, const verdict& answer) override;
   [[nodiscard]] result<held_packet> hold(const packet& which) override;
   result<void> flush() override;

@@ -67,7 +67,8 @@ class recorder {
   bool record(const packet& which, const verdict& given, const record_times& times = {});
 
   /// Writes what waits and ends the recording. The error is the last of writing, if something was lost by it: those of
-  /// open(2) and write(2).
+  /// open(2) and write(2), the latter with the number of the first packet that is not written, as it was recorded, and
+  /// where in the file it would begin.
   result<void> close();
 
   /// From any thread.

@@ -143,8 +143,10 @@ void block_writer::write(const packet& which, const verdict& given, const interf
 
 void block_writer::write_packet(std::uint32_t interface, std::uint64_t time, bytes link, bytes packet,
                                 std::size_t original_length) {
-  const std::size_t size = link.size() + packet.size();
   const std::size_t original = link.size() + std::max(original_length, packet.size());
+  // With a link header that it did not have, the largest packet would be too large for anybody who reads it.
+  packet = packet.first(std::min(packet.size(), max_frame - link.size()));
+  const std::size_t size = link.size() + packet.size();
   body_.clear();
   append(body_, interface);
   append(body_, static_cast<std::uint32_t>(time >> 32));

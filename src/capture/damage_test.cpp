@@ -200,6 +200,29 @@ TEST_F(damage_test, a_file_that_grows_or_shrinks_while_it_is_read_is_read_as_far
   const auto ended = serve(*shrinking, counting);
   ASSERT_FALSE(ended);
   EXPECT_EQ(count, 1000u);
+  EXPECT_EQ(ended.error().packet, 1001u) << ended.error().message();
+}
+
+TEST_F(damage_test, a_file_that_is_overwritten_while_it_is_read_gives_what_was_read_and_the_place_of_the_rest) {
+  constexpr std::size_t record = 16 + 1028;
+  capture_bytes file;
+  file.pcap(101);
+  for (unsigned i = 0; i < 2000; ++i) file.frame(udp4(1000), i);
+  const std::string path = folder.write("capture", file.data);
+  auto from = capture_reader::open(path);
+  ASSERT_EQ(from->receive()->size(), 64u);
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(24 + 1500 * record)
+      << std::string(500 * record, '\xff');
+  std::uint64_t count = 64;
+  const auto ended = serve(*from, [&](const packet& each) {
+    EXPECT_EQ(each.payload.size(), 1028u);
+    ++count;
+    return verdict::accept();
+  });
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(count, 1500u);
+  EXPECT_EQ(ended.error().message(), "read capture, packet 1501 at byte " + std::to_string(24 + 1500 * record) +
+                                         ": Bad message: the packet says that it has more than 262144 bytes");
 }
 
 TEST_F(damage_test, reads_any_bytes_without_reading_beyond_them) {

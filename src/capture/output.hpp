@@ -31,6 +31,7 @@ class output {
   }
   [[nodiscard]] bool is_full() const noexcept { return used_ >= enough; }
   [[nodiscard]] std::uint64_t size() const noexcept { return written_ + used_; }
+  [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
   /// Writes what is there. Errors: those of write(2); nothing is lost then, the next call tries again.
   result<void> flush();

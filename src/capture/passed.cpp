@@ -63,11 +63,26 @@ void passed::add(const std::shared_ptr<const section>& to, bytes record) {
 
 void passed::write(const std::shared_ptr<const section>& from, const original& frame, bytes replacement) {
   if (from != current_) begin(from);
+  if (first_number_ == 0) {
+    first_number_ = frame.number;
+    first_offset_ = frame.offset;
+  }
   if (replacement.empty()) {
     output_.append(frame.record);
   } else {
     write_changed(*from, frame, replacement);
   }
+}
+
+result<void> passed::flush() {
+  auto flushed = output_.flush();
+  if (flushed) {
+    first_number_ = 0;
+  } else if (first_number_ != 0) {
+    flushed.error().packet = first_number_;
+    flushed.error().offset = first_offset_;
+  }
+  return flushed;
 }
 
 void passed::write_changed(const section& from, const original& frame, bytes replacement) {

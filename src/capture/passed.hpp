@@ -32,6 +32,8 @@ struct original {
   std::uint32_t frame_size = 0;
   std::uint32_t interface = 0;
   bytes options = {};
+  std::uint64_t number = 0;  ///< as capture_frame has them
+  std::uint64_t offset = 0;
 };
 
 class passed {
@@ -46,7 +48,8 @@ class passed {
   void write(const std::shared_ptr<const section>& from, const original& frame, bytes replacement);
 
   [[nodiscard]] bool is_full() const noexcept { return output_.is_full(); }
-  result<void> flush() { return output_.flush(); }
+  /// Errors: those of output::flush, about the first packet that is not written.
+  result<void> flush();
 
  private:
   void begin(const std::shared_ptr<const section>& next);
@@ -54,6 +57,7 @@ class passed {
 
   output output_;
   std::shared_ptr<const section> current_;
+  std::uint64_t first_number_ = 0, first_offset_ = 0;  ///< of the packets that wait to be written; 0 without one
 };
 
 }  // namespace ipq::capture

@@ -290,7 +290,9 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
                    .frame_at = static_cast<std::uint32_t>(found.data.data() - record.data()),
                    .link_size = link.header,
                    .interface = found.interface,
-                   .options = found.options});
+                   .options = found.options,
+                   .number = frame.number,
+                   .offset = frame.offset});
   counts_.frames += frames;
   window_.advance(size);
   return step::done;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -381,6 +382,40 @@ TEST_F(capture_reader_test, waits_for_a_pipe_and_says_when_it_is_readable) {
   EXPECT_EQ(take(from).size(), 2 - in_first);
   EXPECT_TRUE(is_readable(from.fd()));
   EXPECT_EQ(folder.read("passed"), file);
+}
+
+TEST_F(capture_reader_test, needs_no_more_memory_for_a_longer_stream) {
+  const auto peak = [] {
+    rusage used{};
+    ::getrusage(RUSAGE_SELF, &used);
+    return used.ru_maxrss;  // KiB
+  };
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  capture_bytes head, body;
+  head.pcap(101);
+  for (unsigned i = 0; i < 1000; ++i) body.frame(udp4(i % 1400), i);
+  constexpr unsigned repeats = 400;  // 300 MB
+  auto from = capture_reader::open("/dev/fd/" + std::to_string(ends[0]));
+  ASSERT_TRUE(from) << from.error().message();
+  ::close(ends[0]);
+  const auto before = peak();
+  std::thread writer([&] {
+    const auto put = [&](const std::string& bytes) {
+      for (std::size_t at = 0; at < bytes.size();) {
+        const ssize_t count = ::write(ends[1], bytes.data() + at, bytes.size() - at);
+        if (count <= 0) return;
+        at += static_cast<std::size_t>(count);
+      }
+    };
+    put(head.data);
+    for (unsigned i = 0; i < repeats; ++i) put(body.data);
+    ::close(ends[1]);
+  });
+  EXPECT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
+  writer.join();
+  EXPECT_EQ(from->stats().received, 1000u * repeats);
+  EXPECT_LT(peak() - before, 16 * 1024) << "KiB more than before";
 }
 
 TEST_F(capture_reader_test, gives_many_batches_whatever_the_sizes) {

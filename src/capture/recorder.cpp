@@ -15,6 +15,7 @@
 #include <system_error>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "capture/block_writer.hpp"
@@ -120,6 +121,7 @@ class recorder::core {
   std::optional<output> file_;
   block_writer blocks_;
   std::uint64_t in_buffer_ = 0;       ///< packets that file_ has and could not write yet
+  std::uint64_t written_ = 0;         ///< packets
   std::uint64_t written_before_ = 0;  ///< bytes of earlier files
   std::optional<std::int64_t> first_time_;
 
@@ -307,10 +309,14 @@ result<void> recorder::core::flush() {
   if (!flushed) {
     failure_ = flushed.error();
     failure_->operation = "write recording";
+    if (in_buffer_ != 0) {
+      failure_->packet = written_ + 1;
+      failure_->offset = file_->written();
+    }
     return std::unexpected(*failure_);
   }
   failure_.reset();
-  in_buffer_ = 0;
+  written_ += std::exchange(in_buffer_, 0);
   counts_.bytes = written_before_ + file_->size();
   return {};
 }

@@ -275,7 +275,10 @@ TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_ro
   const auto failure = made->failure();
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   ASSERT_TRUE(failure);
-  EXPECT_EQ(failure->message(), "write recording: File too large");
+  auto whole = capture_reader::open(folder / "r.pcapng");
+  ASSERT_TRUE(serve(*whole, [](const packet&) { return verdict::accept(); })) << "only whole packets are left";
+  EXPECT_EQ(failure->message(), "write recording, packet " + std::to_string(whole->stats().received + 1) + " at byte " +
+                                    std::to_string(whole->counts().bytes) + ": File too large");
   EXPECT_TRUE(made->record(packet_of(bytes, 200), verdict::accept()));
   ASSERT_TRUE(made->close());
   EXPECT_FALSE(made->failure());
@@ -294,6 +297,32 @@ TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_ro
   EXPECT_TRUE(piped->record(packet_of(bytes, 0), verdict::accept()));
   EXPECT_TRUE(piped->close().error().is(EPIPE));
   EXPECT_EQ(piped->counts().lost, 1u);
+}
+
+TEST_F(recorder_test, takes_packets_of_256_kib_and_empty_ones) {
+  // A jumbogram does not say its length.
+  std::string large = "\x60" + std::string(5, '\0') + "\x11\x40" + std::string(262'136, 'j');
+  {
+    auto made = recorder::open(folder / "r.pcapng", options);
+    packet largest = packet_of(large, 1);
+    largest.family = 10;
+    largest.hw_protocol = 0x86dd;
+    EXPECT_TRUE(made->record(largest, verdict::accept()));
+    EXPECT_TRUE(made->record(packet_of("", 2), verdict::drop()));
+    EXPECT_TRUE(made->record(packet_of(udp4(1), 3), verdict::drop()));
+    ASSERT_TRUE(made->close());
+  }
+  auto from = capture_reader::open(folder / "r.pcapng");
+  std::vector<std::size_t> sizes, original;
+  const auto ended = serve(*from, [&](const packet& each) {
+    sizes.push_back(each.payload.size());
+    original.push_back(each.original_length);
+    return verdict::accept();
+  });
+  ASSERT_TRUE(ended) << ended.error().message();
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{262'144 - 14, 29})) << "the link header takes its room";
+  EXPECT_EQ(original, (std::vector<std::size_t>{262'144, 29}));
+  EXPECT_EQ(from->counts().malformed, 1u);
 }
 
 TEST_F(recorder_test, refuses_bad_options_and_paths) {
