@@ -25,6 +25,14 @@ done
 # value JSON-FILE KEY: a number of the summary, by the last name of its path.
 value() { sed -n "s/^ *\"$2\": \([0-9]*\),\{0,1\}$/\1/p" "$1" | head -n 1; }
 verdict() { sed -n "/\"verdicts\"/,\$p" "$1" | sed -n "/\"$2\"/,/}/p" | sed -n 's/.*"packets": \([0-9]*\).*/\1/p' | head -n 1; }
+# sum_of KEY JSON-FILE: of the packets in what the summary has under that name.
+sum_of() {
+  awk -v key="\"$1\":" '
+    $1 == key { inside = 1 }
+    inside && $1 == "\"packets\":" { sum += $2 }
+    inside && /^  []}]/ { inside = 0 }
+    END { print sum + 0 }' "$2"
+}
 shark() { tshark -r "$1" "${@:2}" -T fields -e frame.number 2>/dev/null | wc -l; }
 
 captures=("$source"/tests/data/captures/*.pcap*)
@@ -46,6 +54,8 @@ for capture in "${captures[@]}"; do
   dropped=$(verdict "$folder/json" drop)
   accepted=$(verdict "$folder/json" accept)
   same "$name: verdicts" "$packets" "$((dropped + accepted))"
+  same "$name: packets by protocol" "$packets" "$(sum_of protocols "$folder/json")"
+  same "$name: packets by rule" "$packets" "$(($(sum_of rules "$folder/json") + $(sum_of unmatched "$folder/json")))"
   same "$name: passed" "$accepted" "$(shark "$folder/passed")"
   same "$name: recorded drops" "$dropped" "$(shark "$folder/recording" -Y 'frame.comment matches "^verdict drop, "')"
   same "$name: recorded" "$packets" "$(tcpdump -nr "$folder/recording" 2>/dev/null | wc -l)"
@@ -105,6 +115,21 @@ same "exit status" 1 "$status"
 same "packets that differ" "$(shark "$capture" -Y icmp)" "$(grep -c '"first":"accept","frame":[0-9]*,.*"second":"drop"' "$folder/json")"
 "$ipq" compare "$folder/a.ipq" "$folder/a.ipq" --on "$capture" >/dev/null || failed "a rule file differs from itself"
 
+echo "recordings that have lost packets"
+ethernet=$source/tests/data/captures/ethernet.pcap
+"$ipq" replay "$ethernet" accept -w "$folder/all" >/dev/null
+"$ipq" replay "$ethernet" "record $folder/icmp : icmp" >/dev/null
+lost=$((38 - $(shark "$folder/icmp")))
+for pair in "all icmp there,not-there" "icmp all not-there,there"; do
+  read -r first second said <<<"$pair"
+  status=0
+  "$ipq" compare "$folder/$first" "$folder/$second" --json >"$folder/json" || status=$?
+  same "exit status" 1 "$status"
+  same "$first beside $second" "$lost" \
+    "$(sed -n 's/.*"first":"\([a-z ]*\)".*"second":"\([a-z ]*\)".*/\1,\2/p' "$folder/json" | tr ' ' - | grep -cx "$said")"
+  same "the last line" "{\"different\":$lost,\"packets\":38}" "$(tail -n 1 "$folder/json")"
+done
+
 echo "what goes wrong"
 refuses() {
   local wanted_status=$1 wanted=$2 status=0 said
@@ -116,6 +141,10 @@ refuses() {
 head -c 5000 "$capture" >"$folder/cut"
 refuses 1 "cut: read capture, packet " replay "$folder/cut" accept
 grep -q '^[0-9]* frames, ' "$folder/output" || failed "what is before the cut is not told"
+head -c 9000 "$folder/all" >"$folder/cut_recording"
+refuses 2 "cut_recording: read capture, packet " compare "$folder/icmp" "$folder/cut_recording"
+grep -q '^frame [0-9]*: ' "$folder/output" || failed "what differs before the cut is not told"
+refuses 2 "cut: read capture, packet " compare "$folder/a.ipq" "$folder/b.ipq" --on "$folder/cut"
 refuses 1 "nowhere: open capture: No such file or directory" replay "$folder/nowhere" accept
 refuses 1 "a.ipq: read capture: Bad message: neither pcap nor pcapng" replay "$folder/a.ipq" accept
 refuses 2 "there are no rules" replay "$capture"
@@ -123,7 +152,7 @@ refuses 2 "rule 1:1:8" replay "$capture" 'drop : nonsense here'
 refuses 2 "--hook" replay "$capture" accept --hook nowhere
 refuses 2 "--pace" replay "$capture" accept --pace -1
 refuses 2 "can't both be standard output" replay "$capture" accept -w - --passed -
-refuses 1 "/dev/full: write output: No space left on device" replay "$capture" accept --passed /dev/full
+refuses 1 "/dev/full: write output, packet 1 at byte " replay "$capture" accept --passed /dev/full
 refuses 1 "/dev/full: write recording: No space left on device" replay "$capture" accept -w /dev/full
 cp "$capture" "$folder/copy"
 refuses 1 "copy: open output: Invalid argument: it is the file that is read" replay "$folder/copy" accept --passed "$folder/copy"
@@ -134,8 +163,19 @@ refuses 2 "B" compare "$folder/a.ipq"
 "$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | tcpdump -nr - 2>/dev/null | wc -l >"$folder/count"
 same "packets through a pipe" 43 "$(cat "$folder/count")"
 grep -q '^45 frames, 43 packets' "$folder/summary" || failed "the summary does not give way to packets"
-"$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | true || true
-grep -q 'Broken pipe\|^45 frames' "$folder/summary" || failed "a closed pipe: $(cat "$folder/summary")"
+# Its reader has gone before anything is written.
+for output in --passed -w; do
+  mkfifo "$folder/fifo"
+  (exec <"$folder/fifo") &
+  exec 3>"$folder/fifo"
+  wait $!
+  status=0
+  "$ipq" replay "$capture" accept $output - >&3 2>"$folder/summary" || status=$?
+  exec 3>&-
+  rm "$folder/fifo"
+  same "exit status when the pipe of $output closes" 1 "$status"
+  grep -q 'write .*: Broken pipe' "$folder/summary" || failed "a closed pipe of $output: $(cat "$folder/summary")"
+done
 if command -v script >/dev/null; then
   bar=$(script -qec "'$ipq' replay '$capture' accept --pace 1" /dev/null)
   [[ $bar == *"] "*" %  "*" frames"*$'\r\033[K'*"45 frames, 43 packets"* ]] || failed "no progress bar on a terminal: $bar"
