@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "ipq/owned_packet.hpp"
 #include "print.hpp"
 #include "progress.hpp"
 #include "replay_options.hpp"
@@ -22,31 +24,81 @@ namespace rules = ipq::tool::rules;
 
 constexpr int differs = 1, trouble = 2;
 
-/// The packets of a capture, one after the other.
+/// A packet, and what its file says of it; null at the end.
+struct seen {
+  const ipq::packet* packet = nullptr;
+  const ipq::capture_frame* frame = nullptr;
+};
+
+/// The packets of a capture, one after the other, and what comes behind them.
 class cursor {
  public:
   explicit cursor(ipq::capture_reader& from) noexcept : from_(from) {}
 
-  /// Null at the end.
-  ipq::result<const ipq::packet*> next() {
-    while (at_ == batch_.size()) {
-      at_ = 0;
-      const auto received = from_.receive();
-      if (!received && received.error().is(EINTR)) continue;
-      if (!received && received.error().is(ENODATA)) {
-        batch_ = {};
-        return nullptr;
+  /// What comes after `behind` others; copied, if there are some. An error is told when all before it was passed.
+  ipq::result<seen> look(std::size_t behind = 0) {
+    while (ahead_.size() < behind + 1) {
+      const seen next = read();
+      if (next.packet == nullptr) {
+        if (fault_ && ahead_.empty()) return std::unexpected(*fault_);
+        return seen{};
       }
-      if (!received) return std::unexpected(received.error());
-      batch_ = {received->begin(), received->end()};
+      if (behind == 0) return next;
+      ahead_.emplace_back(next);
+      ++at_;
     }
-    return &batch_[at_++];
+    return seen{&ahead_[behind].packet.get(), &ahead_[behind].frame};
+  }
+  void pass() {
+    if (ahead_.empty()) {
+      ++at_;
+    } else {
+      ahead_.pop_front();
+    }
   }
 
  private:
+  struct kept {
+    explicit kept(const seen& one) : packet(*one.packet), frame(*one.frame) {
+      if (!frame.recorded) return;
+      const auto payload = frame.recorded->given.payload();
+      replacement.assign(payload.begin(), payload.end());
+      if (!payload.empty()) frame.recorded->given = frame.recorded->given.with_payload(std::span(replacement));
+    }
+    kept(const kept&) = delete;
+    kept& operator=(const kept&) = delete;
+    ~kept() = default;
+
+    ipq::owned_packet packet;
+    ipq::capture_frame frame;
+    std::vector<std::byte> replacement = {};
+  };
+
+  /// The next of the file.
+  seen read() {
+    while (at_ == batch_.size()) {
+      if (fault_ || ended_) return {};
+      const auto received = from_.receive();
+      if (!received && received.error().is(EINTR)) continue;
+      at_ = 0;
+      batch_ = {};
+      if (received) {
+        batch_ = {received->begin(), received->end()};
+      } else if (received.error().is(ENODATA)) {
+        ended_ = true;
+      } else {
+        fault_ = received.error();
+      }
+    }
+    return {&batch_[at_], from_.frame_of(batch_[at_])};
+  }
+
   ipq::capture_reader& from_;
   std::span<const ipq::packet> batch_;
   std::size_t at_ = 0;
+  std::deque<kept> ahead_;
+  std::optional<ipq::error> fault_;
+  bool ended_ = false;
 };
 
 /// A verdict that there may be none of.
@@ -73,13 +125,13 @@ class comparison {
  public:
   comparison(std::string first, std::string second, bool json) : names_{first, second}, json_(json) {}
 
-  void compare(const ipq::packet& packet, const ipq::capture_reader& from, const said& a, const said& b) {
+  void compare(const seen& one, const ipq::capture_reader& from, const said& a, const said& b) {
     ++packets_;
-    if (!is_same(a, b)) show(packet, from, describe(a), describe(b));
+    if (!is_same(a, b)) show(one, from, describe(a), describe(b));
   }
-  void only_in(int which, const ipq::packet& packet, const ipq::capture_reader& from) {
+  void only_in(int which, const seen& one, const ipq::capture_reader& from) {
     ++packets_;
-    show(packet, from, which == 0 ? "there" : "not there", which == 1 ? "there" : "not there");
+    show(one, from, which == 0 ? "there" : "not there", which == 1 ? "there" : "not there");
   }
   /// The last word, and the exit status.
   int end() {
@@ -92,23 +144,23 @@ class comparison {
   }
 
  private:
-  void show(const ipq::packet& packet, const ipq::capture_reader& from, const std::string& a, const std::string& b) {
+  void show(const seen& one, const ipq::capture_reader& from, const std::string& a, const std::string& b) {
     ++different_;
-    const auto& frame = *from.frame_of(packet);
+    const auto& [packet, frame] = one;
     const interface_names names = [&](std::uint32_t index) { return from.interface_name(index); };
-    const wall_clock::time_point time(std::chrono::duration_cast<wall_clock::duration>(frame.time));
+    const wall_clock::time_point time(std::chrono::duration_cast<wall_clock::duration>(frame->time));
     line_.clear();
     if (json_) {
-      print_json(line_, packet, names, {}, time);
+      print_json(line_, *packet, names, {}, time);
       auto made = nlohmann::json::parse(fmt::to_string(line_));
-      made["frame"] = frame.number;
+      made["frame"] = frame->number;
       made["first"] = a;
       made["second"] = b;
       fmt::print("{}\n", made.dump());
       return;
     }
-    print_line(line_, packet, names, {}, time);
-    fmt::print("frame {}: {}\n  {}: {}\n  {}: {}\n", frame.number, fmt::to_string(line_), names_[0], a, names_[1], b);
+    print_line(line_, *packet, names, {}, time);
+    fmt::print("frame {}: {}\n  {}: {}\n  {}: {}\n", frame->number, fmt::to_string(line_), names_[0], a, names_[1], b);
   }
 
   std::string names_[2];
@@ -122,9 +174,31 @@ int fail_with(failure what) {
   return report("compare", what);
 }
 
-said recorded_in(const ipq::capture_reader& from, const ipq::packet& packet) {
-  const auto& recorded = from.frame_of(packet)->recorded;
-  return recorded ? said(recorded->given) : std::nullopt;
+said recorded_in(const seen& one) {
+  return one.frame->recorded ? said(one.frame->recorded->given) : std::nullopt;
+}
+
+bool are_one_packet(const seen& a, const seen& b) {
+  return a.packet != nullptr && b.packet != nullptr && a.frame->time == b.frame->time &&
+         std::ranges::equal(a.packet->payload, b.packet->payload);
+}
+
+/// Which of two packets that are not the same has no counterpart, as the other recording has lost it: the one that does
+/// not come up there a little later. Times alone don't say, as those of several interfaces are not in order. Looking
+/// further ends what `at` points to, and meets no error: that is told in its turn.
+int find_alone(cursor (&cursors)[2], const seen (&at)[2]) {
+  constexpr std::size_t farthest = 256;
+  if (at[0].packet == nullptr || at[1].packet == nullptr) return at[0].packet == nullptr ? 1 : 0;
+  bool more[2]{true, true};
+  for (std::size_t behind = 1; behind < farthest && (more[0] || more[1]); ++behind) {
+    for (int i = 0; i < 2; ++i) {
+      if (!more[i]) continue;
+      const seen later = *cursors[i].look(behind);
+      more[i] = later.packet != nullptr;
+      if (are_one_packet(later, *cursors[1 - i].look())) return i;
+    }
+  }
+  return cursors[1].look()->frame->time < cursors[0].look()->frame->time ? 1 : 0;
 }
 
 int compare_recordings(const std::string (&paths)[2], const replay_options& options, comparison& result,
@@ -136,29 +210,24 @@ int compare_recordings(const std::string (&paths)[2], const replay_options& opti
     readers.push_back(*std::move(opened));
   }
   cursor cursors[2]{cursor(readers[0]), cursor(readers[1])};
-  const ipq::packet* at[2]{};
-  bool wanted[2]{true, true};
   for (std::uint64_t count = 0;; ++count) {
+    seen at[2];
     for (int i = 0; i < 2; ++i) {
-      if (!wanted[i]) continue;
-      const auto next = cursors[i].next();
+      const auto next = cursors[i].look();
       if (!next) return fail_with(about_file(paths[i], next.error()));
       at[i] = *next;
     }
     if (count % 1024 == 0) shown.update(readers[0]);
-    if (at[0] == nullptr && at[1] == nullptr) return result.end();
-    // A packet that one of them lost has no counterpart: the earlier of the two goes alone.
-    const bool both = at[0] != nullptr && at[1] != nullptr;
-    const auto time_of = [&](int i) { return readers[static_cast<std::size_t>(i)].frame_of(*at[i])->time; };
-    if (both && time_of(0) == time_of(1) && std::ranges::equal(at[0]->payload, at[1]->payload)) {
-      result.compare(*at[0], readers[0], recorded_in(readers[0], *at[0]), recorded_in(readers[1], *at[1]));
-      wanted[0] = wanted[1] = true;
+    if (at[0].packet == nullptr && at[1].packet == nullptr) return result.end();
+    if (are_one_packet(at[0], at[1])) {
+      result.compare(at[0], readers[0], recorded_in(at[0]), recorded_in(at[1]));
+      for (cursor& each : cursors) each.pass();
       continue;
     }
-    const int alone = at[0] == nullptr || (both && time_of(1) < time_of(0)) ? 1 : 0;
-    result.only_in(alone, *at[alone], readers[static_cast<std::size_t>(alone)]);
-    wanted[alone] = true;
-    wanted[1 - alone] = false;
+    const int alone = find_alone(cursors, at);
+    // Looking further moves what was seen.
+    result.only_in(alone, *cursors[alone].look(), readers[static_cast<std::size_t>(alone)]);
+    cursors[alone].pass();
   }
 }
 
@@ -175,12 +244,14 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
   rules::engine first = make_engine(compiled[0], options, *reader), second = make_engine(compiled[1], options, *reader);
   cursor packets(*reader);
   for (std::uint64_t count = 0;; ++count) {
-    const auto next = packets.next();
+    const auto next = packets.look();
     if (!next) return fail_with(about_file(capture, next.error()));
-    if (*next == nullptr) return result.end();
+    const auto& [packet, frame] = *next;
+    if (packet == nullptr) return result.end();
     if (count % 1024 == 0) shown.update(*reader);
-    const auto time = reader->frame_of(**next)->time;
-    result.compare(**next, *reader, first.judge(**next, time).verdict, second.judge(**next, time).verdict);
+    result.compare(*next, *reader, first.judge(*packet, frame->time).verdict,
+                   second.judge(*packet, frame->time).verdict);
+    packets.pass();
   }
 }
 
