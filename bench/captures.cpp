@@ -23,7 +23,8 @@
 namespace bench {
 namespace {
 
-enum class task { read, write, filter, stream };
+enum class task { read, write, filter };
+enum class contestant_kind { library, command, tcpdump };
 
 constexpr unsigned rounds = 3;  // each takes seconds
 
@@ -112,17 +113,15 @@ bool replay(const std::string& capture, const std::string& passed, std::uint64_t
 
 class captures final : public scenario {
  public:
-  enum contestant : std::size_t { library, command, tcpdump };
-
-  captures(description what, std::shared_ptr<workshop> in, task wanted)
-      : scenario(std::move(what)), in_(std::move(in)), task_(wanted) {}
+  captures(description what, std::vector<contestant_kind> who, std::shared_ptr<workshop> in, task wanted)
+      : scenario(std::move(what)), who_(std::move(who)), in_(std::move(in)), task_(wanted) {}
 
   void prepare(const std::vector<std::size_t>&) override { in_->prepare(); }
 
   sample run(std::size_t index) override {
     in_->clear();
-    const auto ran = run_apart(what().contestants[index], [&] { return work(index); });
-    if (index == command) check_summary();
+    const auto ran = run_apart(what().contestants[index], [&] { return work(who_[index]); });
+    if (who_[index] == command) check_summary();
     if (task_ == task::write && in_->out().size() < in_->capture().size() / 100 * 95) {
       throw failure(what().contestants[index] + " wrote less than it should");
     }
@@ -132,13 +131,15 @@ class captures final : public scenario {
   }
 
  private:
-  bool work(std::size_t index) const {
+  using enum contestant_kind;
+
+  bool work(contestant_kind who) const {
     const std::string in = in_->capture().path();
-    if (index == library) {
+    if (who == library) {
       if (task_ == task::filter) return replay(in, "", in_->count(), drop_dns);
       return replay(in, task_ == task::write ? in_->out().path() : "", in_->count(), accept);
     }
-    if (index == tcpdump) {
+    if (who == tcpdump) {
       // As root it would become another user, which is not possible everywhere: here it is not root.
       static_cast<void>(::unshare(CLONE_NEWUSER));
       if (task_ == task::write) return execute({"tcpdump", "-r", in, "-w", in_->out().path()}, STDOUT_FILENO);
@@ -158,6 +159,7 @@ class captures final : public scenario {
     }
   }
 
+  std::vector<contestant_kind> who_;
   std::shared_ptr<workshop> in_;
   task task_;
 };
@@ -165,7 +167,8 @@ class captures final : public scenario {
 // What comes through a pipe has no end that could be known, and no place where it could all be kept.
 class stream final : public scenario {
  public:
-  stream(description what, std::uint64_t bytes) : scenario(std::move(what)), bytes_(bytes) {}
+  stream(description what, std::vector<contestant_kind> who, std::uint64_t bytes)
+      : scenario(std::move(what)), who_(std::move(who)), bytes_(bytes) {}
 
   sample run(std::size_t index) override {
     const frames from = mixed_frames(5'000);
@@ -181,7 +184,7 @@ class stream final : public scenario {
     const auto work = [&] {
       ::dup2(ends[0], STDIN_FILENO);
       ::close(ends[1]);
-      if (index == captures::library) return replay("-", "", count, accept);
+      if (who_[index] == contestant_kind::library) return replay("-", "", count, accept);
       return execute({IPQ_COMMAND, "replay", "-", "accept"}, ::open("/dev/null", O_WRONLY));
     };
     const auto ran = run_apart(what().contestants[index], work, feed);
@@ -191,40 +194,54 @@ class stream final : public scenario {
   }
 
  private:
+  std::vector<contestant_kind> who_;
   std::uint64_t bytes_;
 };
 
-description describe(std::string name, std::vector<std::string> contestants, std::vector<goal> goals) {
-  return {.table = "captures",
-          .name = std::move(name),
-          .contestants = std::move(contestants),
-          .figures = {{"million packets a second", "million_packets_per_second", 2}, {"memory, MiB", "mebibytes", 1}},
-          .goals = std::move(goals),
-          .most_rounds = rounds};
+description describe(std::string name, const std::vector<contestant_kind>& who, const char* of_tcpdump) {
+  description what{.table = "captures", .name = std::move(name), .most_rounds = rounds};
+  what.figures = {{"million packets a second", "million_packets_per_second", 2}, {"memory, MiB", "mebibytes", 1}};
+  for (const auto each : who) {
+    using enum contestant_kind;
+    what.contestants.emplace_back(each == library ? "libipq++" : each == command ? "ipq replay" : of_tcpdump);
+  }
+  return what;
 }
 
 }  // namespace
 
 void add_captures(scenarios& to, const ground& on, const std::string& path) {
-  if (std::string_view(IPQ_COMMAND).empty()) throw unavailable("captures, as the ipq command is not built");
   if (std::system("tcpdump --version >/dev/null 2>&1") != 0) throw unavailable("captures, as there is no tcpdump");
+  std::vector<contestant_kind> ours{contestant_kind::library};
+  if (!std::string_view(IPQ_COMMAND).empty()) ours.push_back(contestant_kind::command);  // not in every build
+  std::vector<contestant_kind> all = ours;
+  all.push_back(contestant_kind::tcpdump);
+  const std::size_t tcpdump = ours.size();
+  const auto each_of_ours = [&](goal one) {
+    std::vector<goal> goals;
+    for (one.subject = 0; one.subject < ours.size(); ++one.subject) goals.push_back(one);
+    return goals;
+  };
   const std::uint64_t packets = std::min<std::uint64_t>(on.packets * 250, 5'000'000);
   const auto shared = std::make_shared<workshop>(packets, path);
-  const auto add = [&](const char* name, task wanted, std::vector<std::string> contestants, std::vector<goal> goals) {
-    to.push_back(std::make_unique<captures>(describe(name, std::move(contestants), std::move(goals)), shared, wanted));
-  };
-  constexpr auto library = captures::library, command = captures::command, tcpdump = captures::tcpdump;
-  constexpr auto at_least = goal::kind::at_least, at_most = goal::kind::at_most;
-  add("read a capture, accept all", task::read, {"libipq++", "ipq replay"}, {{0, library, std::nullopt, at_least, 3}});
-  add("the same, and write what passes", task::write, {"libipq++", "ipq replay", "tcpdump -w"},
-      {{0, library, tcpdump, at_least, 1}, {0, command, tcpdump, at_least, 1}});
-  add("read a capture, one filter", task::filter, {"libipq++", "ipq replay", "tcpdump FILTER"},
-      {{0, library, tcpdump, at_least, 1}, {0, command, tcpdump, at_least, 1}});
+
+  description what = describe("read a capture, accept all", ours, "");
+  what.goals = {{0, 0, std::nullopt, goal::kind::at_least, 3}};
+  to.push_back(std::make_unique<captures>(std::move(what), ours, shared, task::read));
+
+  what = describe("the same, and write what passes", all, "tcpdump -w");
+  what.goals = each_of_ours({0, 0, tcpdump, goal::kind::at_least, 1});
+  to.push_back(std::make_unique<captures>(std::move(what), all, shared, task::write));
+
+  what = describe("read a capture, one filter", all, "tcpdump FILTER");
+  what.goals = each_of_ours({0, 0, tcpdump, goal::kind::at_least, 1});
+  to.push_back(std::make_unique<captures>(std::move(what), all, shared, task::filter));
+
   const std::uint64_t bytes = on.packets * 500'000;
-  auto what = describe("read " + std::to_string(bytes / 1'000'000) + " MB from a pipe", {"libipq++", "ipq replay"},
-                       {{1, library, std::nullopt, at_most, 64}, {1, command, std::nullopt, at_most, 64}});
+  what = describe("read " + std::to_string(bytes / 1'000'000) + " MB from a pipe", ours, "");
+  what.goals = each_of_ours({1, 0, std::nullopt, goal::kind::at_most, 64});
   what.most_rounds = 1;
-  to.push_back(std::make_unique<stream>(std::move(what), bytes));
+  to.push_back(std::make_unique<stream>(std::move(what), ours, bytes));
 }
 
 }  // namespace bench
