@@ -123,7 +123,11 @@ bool is_same(const said& a, const said& b) {
 /// Shows and counts.
 class comparison {
  public:
-  comparison(std::string first, std::string second, bool json) : names_{first, second}, json_(json) {}
+  comparison(std::string first, std::string second, bool json)
+      : names_{std::move(first), std::move(second)}, json_(json), shown_(false) {}
+
+  /// To be called now and then.
+  void show_progress(const ipq::capture_reader& from) { shown_.update(from); }
 
   void compare(const seen& one, const ipq::capture_reader& from, const said& a, const said& b) {
     ++packets_;
@@ -135,6 +139,7 @@ class comparison {
   }
   /// The last word, and the exit status.
   int end() {
+    shown_.clear();
     if (json_) {
       fmt::print("{}\n", nlohmann::json{{"packets", packets_}, {"different", different_}}.dump());
     } else {
@@ -146,6 +151,7 @@ class comparison {
  private:
   void show(const seen& one, const ipq::capture_reader& from, const std::string& a, const std::string& b) {
     ++different_;
+    shown_.clear();
     const auto& [packet, frame] = one;
     const interface_names names = [&](std::uint32_t index) { return from.interface_name(index); };
     const wall_clock::time_point time(std::chrono::duration_cast<wall_clock::duration>(frame->time));
@@ -165,6 +171,7 @@ class comparison {
 
   std::string names_[2];
   bool json_;
+  progress shown_;
   fmt::memory_buffer line_;
   std::uint64_t packets_ = 0, different_ = 0;
 };
@@ -201,8 +208,7 @@ int find_alone(cursor (&cursors)[2], const seen (&at)[2]) {
   return cursors[1].look()->frame->time < cursors[0].look()->frame->time ? 1 : 0;
 }
 
-int compare_recordings(const std::string (&paths)[2], const replay_options& options, comparison& result,
-                       progress& shown) {
+int compare_recordings(const std::string (&paths)[2], const replay_options& options, comparison& result) {
   std::vector<ipq::capture_reader> readers;
   for (const std::string& path : paths) {
     auto opened = ipq::capture_reader::open(path, capture_options_of(options));
@@ -217,7 +223,7 @@ int compare_recordings(const std::string (&paths)[2], const replay_options& opti
       if (!next) return fail_with(about_file(paths[i], next.error()));
       at[i] = *next;
     }
-    if (count % 1024 == 0) shown.update(readers[0]);
+    if (count % 1024 == 0) result.show_progress(readers[0]);
     if (at[0].packet == nullptr && at[1].packet == nullptr) return result.end();
     if (are_one_packet(at[0], at[1])) {
       result.compare(at[0], readers[0], recorded_in(at[0]), recorded_in(at[1]));
@@ -232,7 +238,7 @@ int compare_recordings(const std::string (&paths)[2], const replay_options& opti
 }
 
 int compare_rules(const std::string (&paths)[2], const std::string& capture, const replay_options& options,
-                  comparison& result, progress& shown) {
+                  comparison& result) {
   std::vector<rules::ruleset> compiled;
   for (const std::string& path : paths) {
     auto made = compile_rules({.files = {path}, .arguments = {}});
@@ -248,7 +254,7 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
     if (!next) return fail_with(about_file(capture, next.error()));
     const auto& [packet, frame] = *next;
     if (packet == nullptr) return result.end();
-    if (count % 1024 == 0) shown.update(*reader);
+    if (count % 1024 == 0) result.show_progress(*reader);
     result.compare(*next, *reader, first.judge(*packet, frame->time).verdict,
                    second.judge(*packet, frame->time).verdict);
     packets.pass();
@@ -272,9 +278,8 @@ int compare_main(int argc, char** argv) {
   if (const auto end = line.parse(argc, argv)) return *end == done ? static_cast<int>(done) : trouble;
 
   comparison result(paths[0], paths[1], json);
-  progress shown(false);
-  const int status = capture.empty() ? compare_recordings(paths, options, result, shown)
-                                     : compare_rules(paths, capture, options, result, shown);
+  const int status =
+      capture.empty() ? compare_recordings(paths, options, result) : compare_rules(paths, capture, options, result);
   return status;
 }
 

@@ -181,6 +181,11 @@ if command -v script >/dev/null; then
   [[ $bar == *"] "*" %  "*" frames"*$'\r\033[K'*"45 frames, 43 packets"* ]] || failed "no progress bar on a terminal: $bar"
   bar=$(script -qec "'$ipq' replay '$capture' accept --pace 1 --no-progress" /dev/null)
   [[ $bar != *" %"* ]] || failed "a progress bar that was not asked for"
+  # compare's gives way to what differs. Files of pcapng in a row are one.
+  for _ in $(seq 60); do cat "$capture"; done >"$folder/many"
+  bar=$(script -qec "{ cat '$folder/many'; sleep 0.4; cat '$folder/many'; } | '$ipq' compare '$folder/a.ipq' '$folder/b.ipq' --on -" /dev/null) || true
+  [[ $bar == *" frames"*$'\r\033[K'*"5160 packets, 1800 judged differently"* ]] || failed "compare has no progress bar: ${bar: -500}"
+  [[ $bar != *" frames"frame* ]] || failed "compare writes behind its progress bar"
 fi
 
 # Ctrl-C: what was done is told.
