@@ -203,7 +203,7 @@ void add_drains(scenarios& to, const ground& on) {
   description what =
       describe("libipq++", "drain, accept, 64 bytes, recorded", recorded, {{0, 0, 1, goal::kind::at_most, 1.15}});
   what.counts_allocations = false;  // the writer's are not the reader's
-  to.push_back(std::make_unique<drain>(std::move(what), on, recorded, 64, verdicts::accept, usual));
+  to.push_back(std::make_unique<drain>(std::move(what), on, recorded, 64, verdicts::accept, usual_length));
 }
 
 }  // namespace bench
