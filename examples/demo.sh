@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Shows libipq at work: pings pass while the passer listens and are lost when nobody does. All of it happens in
 # private network namespaces, which the kernel takes away with the last process in them.
-# usage: demo.sh PASSER [FILTER CAPTURE]    exit status: 0 it worked, 1 it did not, 77 it cannot be tried here
-# With examples/filter_capture.cpp as FILTER, it goes on with a capture where it cannot be tried.
+# usage: demo.sh PASSER [CAPTURE]    exit status: 0 it worked, 1 it did not, 77 it cannot be tried here
+# With a capture it goes on with that where it cannot be tried.
 set -u
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
@@ -23,19 +23,19 @@ failed() {
 
 missing() {
   printf '\n%sThe demo cannot run here:%s %s\n' "$red" "$plain" "$1"
-  [ -z "$filter" ] || judge_capture
+  [ -z "$capture" ] || judge_capture
   exit 77
 }
 
-# A filter needs no namespace, no kernel and no rights where packets come from a file.
+# The same program needs no namespace, no kernel and no rights where packets come from a file.
 judge_capture() {
-  local status=0
-  heading "Instead, a filter on a capture, which needs no rights"
-  shown "filter_capture $(basename "$capture")"
-  "$filter" "$capture" 2>&1 | indent
-  status=${PIPESTATUS[0]}
-  [ "$status" = 0 ] || failed "filter_capture ended with status $status."
-  echo "  It is examples/filter_capture.cpp: packets of more than 1000 bytes are dropped, of a file as of a live queue."
+  local said
+  heading "Instead, the same program on a capture, which needs no rights"
+  shown "LIBIPQ_SOURCE=capture:$(basename "$capture"),hook=3 passer"
+  said=$(LIBIPQ_SOURCE=capture:$capture,hook=3 "$passer" 2>&1)
+  indent <<<"$said"
+  [ "${said##*$'\n'}" = 'passer: Received EOF on netlink socket' ] || failed "the passer did not come to the capture's end."
+  echo "  It has accepted all packets of the file, and hears of the file's end as of an error."
   exit 0
 }
 
@@ -89,7 +89,7 @@ $(how_to_open_user_namespaces)"
   inner=$!
   local status=0
   wait "$inner" || status=$?
-  [ "$status" != 77 ] || [ -z "$filter" ] || judge_capture
+  [ "$status" != 77 ] || [ -z "$capture" ] || judge_capture
   return "$status"
 }
 
@@ -210,9 +210,9 @@ demo() {
   echo "  ${green}It works.${plain}"
 }
 
-filter=${2-} capture=${3-}
+passer=${1-} capture=${2-}
 case ${1-} in
-  --inside) filter='' && demo "$2" "$3" ;;
+  --inside) capture='' && demo "$2" "$3" ;;
   '' | -*) echo "usage: demo.sh PASSER [FILTER CAPTURE]" >&2 && exit 2 ;;
   *) enter_namespaces "$(realpath "$1")" ;;
 esac

@@ -46,16 +46,22 @@ class reader_waits : public kernel_tests::flow_test {
  protected:
   void queued() { flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 3"); }
 
-  /// Runs `act` on another thread once this one sleeps in receive(), and returns how that ended.
+  /// Runs `act` on another thread once this one sleeps in receive(), and returns how that ended. `again`: until it has
+  /// ended, for what has no effect on a thread that has just woken up, as signals.
   template <class Act>
-  static result<batch> receive_until(queue& q, queue::clock::time_point deadline, Act act) {
+  static result<batch> receive_until(queue& q, queue::clock::time_point deadline, Act act, bool again = false) {
     const pid_t reader = ::gettid();
     const pthread_t thread = ::pthread_self();
+    std::atomic<bool> ended = false;
     std::thread other([&] {
-      kernel_tests::wait_until_asleep(reader);
-      act(thread);
+      do {
+        kernel_tests::wait_until_asleep(reader);
+        act(thread);
+        if (again) std::this_thread::sleep_for(10ms);
+      } while (again && !ended);
     });
     auto received = q.receive(deadline);
+    ended = true;
     other.join();
     return received;
   }
@@ -87,7 +93,7 @@ TEST_P(reader_waits_with, signal_handler_ends_it_also_with_a_deadline) {
   const handled handled([](int) {});
   const auto interrupt = [](pthread_t reader) { ::pthread_kill(reader, SIGUSR1); };
   for (const auto deadline : {queue::clock::time_point::max(), soon()}) {
-    const auto ended = receive_until(q, deadline, interrupt);
+    const auto ended = receive_until(q, deadline, interrupt, true);
     ASSERT_FALSE(ended);
     EXPECT_TRUE(ended.error().is(EINTR)) << ended.error().message();
   }
