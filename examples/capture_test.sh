@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs what docs/testing_filters.md shows, without rights: the programs as they are there, and the output as it is there.
-# usage: capture_test.sh SOURCE FILTER_CAPTURE [IPQ]
+# usage: capture_test.sh SOURCE FILTER_CAPTURE PASSER [IPQ]
 set -euo pipefail
-source=$1 filter=$2 ipq=${3:-}
+source=$1 filter=$2 passer=$3 ipq=${4:-}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 failed() {
@@ -24,6 +24,8 @@ $output"
 }
 ln -s "$filter" filter_capture
 shows './filter_capture interfaces.pcapng passed.pcapng'
+ln -s "$passer" passer
+shows 'LIBIPQ_SOURCE=capture:interfaces.pcapng,passed.pcapng,hook=1 ./passer | head -n 3'
 ! ./filter_capture nowhere 2>error || failed "a file that is not there"
 grep -qx 'open capture: No such file or directory' error || failed "$(cat error)"
 if [ -n "$ipq" ]; then

@@ -213,6 +213,6 @@ demo() {
 passer=${1-} capture=${2-}
 case ${1-} in
   --inside) capture='' && demo "$2" "$3" ;;
-  '' | -*) echo "usage: demo.sh PASSER [FILTER CAPTURE]" >&2 && exit 2 ;;
+  '' | -*) echo "usage: demo.sh PASSER [CAPTURE]" >&2 && exit 2 ;;
   *) enter_namespaces "$(realpath "$1")" ;;
 esac
