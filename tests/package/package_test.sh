@@ -60,6 +60,7 @@ root=$folder/root
 mkdir "$root"
 tar -xf "$clean_root" -C "$root" --exclude='./dev/*'
 mknod -m 666 "$root/dev/null" c 1 3
+touch "$root/etc/hosts"  # netbase, which iptables needs, makes one and leaves it behind
 inside() { unshare --net --mount --pid --fork --kill-child chroot "$root" /usr/bin/env -i PATH="$PATH" HOME=/root LC_ALL=C "$@"; }
 
 # Everything that is there, but for dpkg's own notes, logs and what ldconfig derives.
@@ -110,7 +111,7 @@ dpkg --purge libipq0
 ! ./passer
 ipq --version
 ipq check 'drop : udp port 53' | grep -q '1 rule: no fault'
-mount -t proc proc /proc && mount -t tmpfs tmpfs /run
+mount -n -t tmpfs tmpfs /run && mount -n -t proc proc /proc
 timeout 10 ipq watch --for 0.1s
 timeout 60 ipq demo >demo && grep -q '7 received, 5 accepted, 2 dropped' demo
 test -f /usr/share/bash-completion/completions/ipq
