@@ -46,7 +46,8 @@ if ! [ -s "$clean_root" ]; then
   echo "a clean Debian 12, from the network"
   mkdir -p "$cache"
   # shellcheck disable=SC2016
-  download='chroot "$1" apt-get install --download-only --no-install-recommends -y /tmp/command.deb iptables &&
+  download='chroot "$1" apt-get clean &&
+    chroot "$1" apt-get install --download-only --no-install-recommends -y /tmp/command.deb iptables &&
     mkdir "$1/srv/needed" && mv "$1"/var/cache/apt/archives/*.deb "$1/srv/needed" && rm "$1/tmp/command.deb"'
   lists=()
   for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do [ ! -s "$list" ] || lists+=("$list"); done
