@@ -91,7 +91,7 @@ ssize_t capture_handle::deliver(const netlink::datagram& received, std::span<uns
   queue_->taken(*this);
   errno = errno_before;
   if (ipq_message_type(into.data()) == IPQM_PACKET) {
-    count(counters_.received);
+    counters_.received.add();
     if (debugging() && received.length >= sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t)) {
       ipq_packet_msg_t packet;
       std::memcpy(&packet, into.data() + sizeof(nlmsghdr), sizeof packet);
@@ -143,10 +143,10 @@ int capture_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<s
   }
   errno = errno_before;
   if (*refused == 0) {
-    count(counter_of(value, given));
+    counter_of(value, given).add();
     debug("verdict %u on packet %u, %zu bytes of replacement", value, asked.id, given);
   } else {
-    count(counters_.refused);
+    counters_.refused.add();
     describe_refused_verdict(asked.id, value, *refused);
   }
   return static_cast<int>(verdict_request_size + given);

@@ -378,7 +378,8 @@ TEST_F(capture_handle_test, what_can_not_be_written_is_told_by_the_verdict) {
   EXPECT_EQ(failed, -1);
   EXPECT_EQ(why, EFBIG);
   EXPECT_STREQ(ipq_errstr(), "Failed to send netlink message");
-  EXPECT_STREQ(ipq_handle_errstr(h.get()), "set verdict: Failed to send netlink message: write output, packet 1 at byte 24: File too large");
+  EXPECT_STREQ(ipq_handle_errstr(h.get()),
+               "set verdict: Failed to send netlink message: write output, packet 1 at byte 24: File too large");
   ASSERT_GT(read(h), 0);
   EXPECT_EQ(decide(h, accept), 40);
   EXPECT_EQ(passed(), (std::vector{udp4(10, 'a'), udp4(20, 'b')})) << "what could not be written is not lost";

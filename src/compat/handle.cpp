@@ -42,7 +42,7 @@ copy_parameters parameters_of(std::uint8_t mode, std::size_t range) noexcept {
 }
 
 handle::handle(bool ipv6, const settings& initial) noexcept
-    : ipq_handle{}, ipv6_(ipv6), options_(initial), debug_(initial.debug) {
+    : ipq_handle{}, options_(initial), ipv6_(ipv6), debug_(initial.debug) {
   fd = -1;
   blocking = 1;
   local.nl_family = peer.nl_family = AF_NETLINK;
@@ -93,19 +93,19 @@ void handle::debug(const char* format, ...) const noexcept {
   errno = kept;
 }
 
-handle::counter& handle::counter_of(std::uint32_t value, std::size_t data_len) noexcept {
+counter& handle::counter_of(std::uint32_t value, std::size_t data_len) noexcept {
   if (value == verdict_drop || value == verdict_stolen || data_len > wire::max_payload) return counters_.dropped;
   return value == verdict_accept ? counters_.accepted : counters_.other_verdicts;
 }
 
 ipq_stats handle::counted() const noexcept {
   ipq_stats now{};
-  now.received = counters_.received;
-  now.accepted = counters_.accepted;
-  now.dropped = counters_.dropped;
-  now.other_verdicts = counters_.other_verdicts;
-  now.refused = counters_.refused;
-  now.wrong_family = counters_.wrong_family;
+  now.received = counters_.received.value();
+  now.accepted = counters_.accepted.value();
+  now.dropped = counters_.dropped.value();
+  now.other_verdicts = counters_.other_verdicts.value();
+  now.refused = counters_.refused.value();
+  now.wrong_family = counters_.wrong_family.value();
   return now;
 }
 

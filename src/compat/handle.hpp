@@ -13,6 +13,7 @@
 #include <span>
 #include <string_view>
 
+#include "compat/counter.hpp"
 #include "compat/error.hpp"
 #include "compat/settings.hpp"
 #include "ipq/error.hpp"
@@ -53,7 +54,7 @@ class handle : public ipq_handle {
   [[nodiscard]] bool ipv6() const noexcept { return ipv6_; }
   [[nodiscard]] const settings& options() const noexcept { return options_; }
   [[nodiscard]] const last_error& last() const noexcept { return last_; }
-  void count_wrong_family() noexcept { count(counters_.wrong_family); }
+  void count_wrong_family() noexcept { counters_.wrong_family.add(); }
 
   /// Opens the queue of this number, leaving the one it had; it may be the one that `other` has, the handle of the
   /// other family. The number of an fd that there is stays. The caller sees to it that open and leave come one at a
@@ -85,11 +86,9 @@ class handle : public ipq_handle {
   [[nodiscard]] virtual ipq_stats stats() const = 0;
 
  protected:
-  using counter = std::atomic<std::uint64_t>;
   struct counters {
     counter received, accepted, dropped, other_verdicts, refused, wrong_family;
   };
-  static void count(counter& which) noexcept { which.fetch_add(1, std::memory_order_relaxed); }
   counter& counter_of(std::uint32_t value, std::size_t data_len) noexcept;
   /// The part that does not depend on where packets come from.
   [[nodiscard]] ipq_stats counted() const noexcept;
@@ -98,22 +97,26 @@ class handle : public ipq_handle {
   void set_number(std::uint16_t number) noexcept { options_.queue = number; }
 
   /// `cause`: what else is known of it.
-  int fail(int number, const char* operation, const char* cause = nullptr) noexcept;
+  [[gnu::cold]] int fail(int number, const char* operation, const char* cause = nullptr) noexcept;
   void describe_refused_verdict(std::uint32_t id, std::uint32_t value, int code) noexcept;
   /// Of what ipq_read() just returned, or will.
   void set_refusal(std::string_view text) noexcept;
   [[nodiscard]] bool debugging() const noexcept { return debug_.load(std::memory_order_relaxed); }
-  [[gnu::format(printf, 2, 3)]] void debug(const char* format, ...) const noexcept;
+  [[gnu::cold, gnu::format(printf, 2, 3)]] void debug(const char* format, ...) const noexcept;
 
+  // What no packet needs comes first, and lies far from what each does.
+ private:
+  settings options_;
+  last_error last_;
+
+ protected:
   std::atomic<bool> mode_set_ = false;
   std::atomic<copy_parameters> copies_{};
   counters counters_{};
 
  private:
   const bool ipv6_;
-  settings options_;
   std::atomic<bool> debug_;
-  last_error last_;
 };
 
 /// A line for an error or for LIBIPQ_DEBUG, cut where it is too long.

@@ -160,7 +160,7 @@ std::optional<ssize_t> kernel_handle::translate_packet(const packet& queued, std
     debug("packet %u dropped: of family %u, which nobody here listens to", queued.id, queued.family);
     return std::nullopt;
   }
-  count(counters_.received);
+  counters_.received.add();
   const bool asked_for_all = copies_.load(std::memory_order_relaxed).range >= wire::max_payload;
   if (queued.truncated && queued.payload.size() == wire::max_payload && asked_for_all) [[unlikely]] {
     cut_.add(queued.id, queued.payload);
@@ -197,9 +197,9 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::error_reply&
   if (note->mode) queue_->note_refused_mode(*note->mode, reply.code);
   if (note->verdict) {
     if (!is_invalid_verdict(note->verdict->value)) {
-      counter_of(note->verdict->value, note->verdict->data_len).fetch_sub(1, std::memory_order_relaxed);
+      counter_of(note->verdict->value, note->verdict->data_len).take_back();
     }
-    count(counters_.refused);
+    counters_.refused.add();
   }
   describe_refusal(*note, code, reply);
   return deliver(write_refusal(code, *note, local.nl_pid, into), into);
@@ -263,7 +263,7 @@ int kernel_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<st
       return fail(IPQ_ERR_SEND, "set verdict");
     }
     errno = errno_before;
-    count(value == verdict_accept ? counters_.accepted : counters_.dropped);
+    (value == verdict_accept ? counters_.accepted : counters_.dropped).add();
     return verdict_request_size;
   }
   // The low 32 bits: programs keep ids in an int, and a large one comes back sign-extended.
@@ -298,7 +298,7 @@ int kernel_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<st
   if (ahead_) static_cast<void>(ahead_->flush(queue_->socket()));
   if (const auto sent = queue_->send_verdict(request); !sent) return fail(IPQ_ERR_SEND, "set verdict");
   errno = errno_before;
-  if (!invalid) count(counter_of(value, given));
+  if (!invalid) counter_of(value, given).add();
   return static_cast<int>(verdict_request_size + given);
 }
 

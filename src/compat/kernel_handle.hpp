@@ -42,10 +42,11 @@ class kernel_handle final : public handle {
 
   void after_fork_in_child() noexcept override;
 
-  ssize_t read(std::span<unsigned char> into, int timeout) override;
+  // Hot is what every packet goes through, so that it lies together.
+  [[gnu::hot]] ssize_t read(std::span<unsigned char> into, int timeout) override;
   int set_mode(std::uint8_t mode, std::size_t range) override;
-  int set_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark, std::size_t data_len,
-                  const unsigned char* data) override;
+  [[gnu::hot]] int set_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark, std::size_t data_len,
+                               const unsigned char* data) override;
 
   [[nodiscard]] ipq_status status() const override;
   [[nodiscard]] ipq_stats stats() const override;
@@ -56,13 +57,13 @@ class kernel_handle final : public handle {
   void max_length_changed() noexcept override { queue_->set_receive_buffer(options().max_length); }
 
   /// nullopt: nothing for the program in it.
-  std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);
-  std::optional<ssize_t> translate_packet(const packet& queued, std::span<std::byte> datagram,
-                                          std::span<unsigned char> into);
-  std::optional<ssize_t> translate_refusal(const wire::error_reply& reply, std::span<std::byte> datagram,
-                                           std::span<unsigned char> into);
+  [[gnu::hot]] std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);
+  [[gnu::hot]] std::optional<ssize_t> translate_packet(const packet& queued, std::span<std::byte> datagram,
+                                                       std::span<unsigned char> into);
+  [[gnu::cold]] std::optional<ssize_t> translate_refusal(const wire::error_reply& reply, std::span<std::byte> datagram,
+                                                         std::span<unsigned char> into);
   ssize_t deliver(std::size_t length, std::span<unsigned char> into) noexcept;
-  void describe_refusal(const request_note& note, int code, const wire::error_reply& reply);
+  [[gnu::cold]] void describe_refusal(const request_note& note, int code, const wire::error_reply& reply);
 
   const netlink::socket_source& source_;
   std::shared_ptr<kernel_queue> queue_;
@@ -70,8 +71,8 @@ class kernel_handle final : public handle {
   std::atomic<bool> relayed_ = false;
   std::atomic<int> direct_reads_ = 0;  ///< reads that wait on the netlink socket; too many after a longjmp out of one
   const std::unique_ptr<read_ahead> ahead_;  ///< null without LIBIPQ_BATCH
-  cut_packets cut_;
   netlink::interfaces interfaces_;
+  cut_packets cut_;
 };
 
 }  // namespace ipq::compat

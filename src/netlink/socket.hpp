@@ -53,7 +53,7 @@ class socket : public descriptor {
   /// The next datagram from the kernel; other processes can't send to the socket. Errors: EAGAIN with
   /// waiting::not_at_all, EINTR after a signal handler without SA_RESTART, ENOBUFS after a loss, others of recvmsg(2).
   /// Holds nothing while it waits: a signal handler may leave by longjmp and the thread may be cancelled.
-  [[nodiscard]] result<datagram> receive(std::span<std::byte> buffer, waiting how) const;
+  [[nodiscard, gnu::hot]] result<datagram> receive(std::span<std::byte> buffer, waiting how) const;
 
   /// The first `buffer.size()` bytes of the next datagram, which stays where it is; truncated if it has more. Never
   /// waits: EAGAIN if nothing is there, or first something that the kernel did not send.

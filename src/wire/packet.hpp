@@ -15,7 +15,7 @@ namespace ipq::wire {
 [[nodiscard]] std::optional<packet> parse_packet(const message& received) noexcept;
 
 /// The same, into a packet that the caller has. Whatever it held is gone, also when this returns false.
-[[nodiscard]] bool parse_packet(const message& received, packet& into) noexcept;
+[[nodiscard, gnu::hot]] bool parse_packet(const message& received, packet& into) noexcept;
 
 /// Shortens the packet message in `datagram` to `length` bytes of payload, as if the packet had no more. `parsed` is
 /// what was parsed from it. Returns the datagram that is left: the whole of it where the payload is not longer, or not
