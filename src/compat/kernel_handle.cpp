@@ -102,7 +102,8 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
   for (;;) {
     // Without waiting first: a reader that is behind finds something, and one that is not has the time to ask again.
     if (ahead_) {
-      const auto length = ahead_->read(readable_, !relayed_, [&](auto datagram) { return translate(datagram, into); });
+      const auto length = ahead_->read(readable_, queue_->socket(), !relayed_,
+                                       [&](auto datagram) { return translate(datagram, into); });
       if (length) {
         errno = errno_before;
         return *length;

@@ -52,17 +52,17 @@ std::span<std::byte> read_ahead::take() noexcept {
   return taken;
 }
 
-void read_ahead::settle(const netlink::socket& from, bool refill) {
+void read_ahead::settle(const netlink::socket& from, const netlink::socket& to, bool refill) {
   // What answers a wake is not for the program: with nothing else left here, nothing is.
   while (has_messages() && woken_ && answers_wake(datagrams_[next_])) static_cast<void>(take());
   if (!has_messages()) {
     // No verdict waits while the program thinks about the last packet, or waits for the next.
-    static_cast<void>(flush(from));
+    static_cast<void>(flush(to));
     // The socket may be readable for the acknowledgement alone.
-    if (woken_ && refill && receive(from)) settle(from, refill);
+    if (woken_ && refill && receive(from)) settle(from, to, refill);
     return;
   }
-  if (!std::exchange(fresh_, false)) return;
+  if (!std::exchange(fresh_, false) || !refill) return;
   if (full_ && from.wait_readable(std::chrono::steady_clock::time_point::min())) return;
   from.wake();
   woken_ = true;

@@ -31,15 +31,16 @@ class read_ahead {
   read_ahead();
 
   /// Hands the next message to `use`, which returns nullopt for what is nothing to the program. nullopt: there is none,
-  /// or another thread reads. `refill`: whether more may be received.
+  /// or another thread reads. `refill`: whether more may be received. Verdicts that have to go go `to`.
   template <class Use>
-  [[nodiscard]] auto read(const netlink::socket& from, bool refill, Use use) -> decltype(use(std::span<std::byte>())) {
+  [[nodiscard]] auto read(const netlink::socket& from, const netlink::socket& to, bool refill, Use use)
+      -> decltype(use(std::span<std::byte>())) {
     if (reading_.test_and_set()) return std::nullopt;
     const unlock_at_the_end<std::memory_order_release> unlock{reading_};
     while (has_messages() || (refill && receive(from))) {
       const auto used = use(take());
       if (!used) continue;
-      settle(from, refill);
+      settle(from, to, refill);
       return used;
     }
     return std::nullopt;
@@ -72,7 +73,7 @@ class read_ahead {
   [[nodiscard]] bool has_messages() const noexcept { return left_.load(std::memory_order_seq_cst) != 0; }
   bool receive(const netlink::socket& from);
   std::span<std::byte> take() noexcept;
-  void settle(const netlink::socket& from, bool refill);
+  void settle(const netlink::socket& from, const netlink::socket& to, bool refill);
   result<void> flush_locked(const netlink::socket& to);
 
   std::atomic_flag reading_;  ///< guards what follows
