@@ -23,6 +23,13 @@
 namespace bench {
 namespace {
 
+#ifdef IPQ_COMMAND
+constexpr const char* ipq_command = IPQ_COMMAND;
+#else
+constexpr const char* ipq_command = "";  // not in every build
+#endif
+
+
 enum class task { read, write, filter };
 enum class contestant_kind { library, command, tcpdump };
 
@@ -145,7 +152,7 @@ class captures final : public scenario {
       if (task_ == task::write) return execute({"tcpdump", "-r", in, "-w", in_->out().path()}, STDOUT_FILENO);
       return execute({"tcpdump", "-r", in, "-w", "/dev/null", "not udp port 53"}, STDOUT_FILENO);
     }
-    std::vector<std::string> words{IPQ_COMMAND, "replay", in, "--json"};
+    std::vector<std::string> words{ipq_command, "replay", in, "--json"};
     words.emplace_back(task_ == task::filter ? "drop : udp port 53" : "accept");
     if (task_ == task::write) words.insert(words.end(), {"--passed", in_->out().path()});
     return execute(words, in_->said().fd());
@@ -185,7 +192,7 @@ class stream final : public scenario {
       ::dup2(ends[0], STDIN_FILENO);
       ::close(ends[1]);
       if (who_[index] == contestant_kind::library) return replay("-", "", count, accept);
-      return execute({IPQ_COMMAND, "replay", "-", "accept"}, ::open("/dev/null", O_WRONLY));
+      return execute({ipq_command, "replay", "-", "accept"}, ::open("/dev/null", O_WRONLY));
     };
     const auto ran = run_apart(what().contestants[index], work, feed);
     sample made{.packets = count};
@@ -213,7 +220,7 @@ description describe(std::string name, const std::vector<contestant_kind>& who, 
 void add_captures(scenarios& to, const ground& on, const std::string& path) {
   if (std::system("tcpdump --version >/dev/null 2>&1") != 0) throw unavailable("captures, as there is no tcpdump");
   std::vector<contestant_kind> ours{contestant_kind::library};
-  if (!std::string_view(IPQ_COMMAND).empty()) ours.push_back(contestant_kind::command);  // not in every build
+  if (!std::string_view(ipq_command).empty()) ours.push_back(contestant_kind::command);
   std::vector<contestant_kind> all = ours;
   all.push_back(contestant_kind::tcpdump);
   const std::size_t tcpdump = ours.size();
