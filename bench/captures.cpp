@@ -29,7 +29,6 @@ constexpr const char* ipq_command = IPQ_COMMAND;
 constexpr const char* ipq_command = "";  // not in every build
 #endif
 
-
 enum class task { read, write, filter };
 enum class contestant_kind { library, command, tcpdump };
 
