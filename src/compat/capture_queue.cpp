@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "compat/capture_handle.hpp"
 #include "compat/translate.hpp"
@@ -126,7 +125,7 @@ void capture_queue::enqueue(std::size_t index, waiting_packet&& made) {
   const auto interface_of = [&](std::uint32_t device) {
     netlink::interface found;
     const std::string_view name = from_.interface_name(device);
-    std::memcpy(found.name.data(), name.data(), std::min(name.size(), found.name.size() - 1));
+    name.copy(found.name.data(), found.name.size() - 1);
     if (facts.hw_addr_length == 6) found.type = type_ethernet;
     return found;
   };
