@@ -12,7 +12,6 @@
 
 #include "compat/translate.hpp"
 #include "netlink/cancellation.hpp"
-#include "wire/constants.hpp"
 
 namespace ipq::compat {
 

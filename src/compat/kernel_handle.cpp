@@ -4,9 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdarg>
-#include <cstdio>
-#include <cstring>
 
 #include "compat/translate.hpp"
 #include "netlink/cancellation.hpp"

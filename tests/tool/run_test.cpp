@@ -19,6 +19,7 @@
 #include "kernel/flow.hpp"
 #include "kernel/process.hpp"
 #include "live_command.hpp"
+#include "tcp_text.hpp"
 
 namespace tool_tests {
 namespace {
@@ -190,21 +191,9 @@ TEST_F(rules, reload_under_traffic_loses_and_misjudges_nothing) {
   const std::string sent = random_bytes(4 << 20);
   const kernel_tests::tcp_listener listener(far_ns(), far_address, 5001);
   std::string received;
-  std::jthread receiver([&] {
-    const auto connection = listener.accept();
-    std::string part(1 << 16, '\0');
-    for (ssize_t size; (size = ::read(connection.get(), part.data(), part.size())) > 0;)
-      received.append(part, 0, static_cast<std::size_t>(size));
-  });
+  std::jthread receiver([&] { received = receive_text(listener); });
   const auto connection = kernel_tests::tcp_connect(near_ns(), far_address, 5001);
-  std::jthread sender([&] {
-    for (std::size_t at = 0; at < sent.size();) {
-      const ssize_t size = ::write(connection.get(), sent.data() + at, sent.size() - at);
-      if (size <= 0) return;
-      at += static_cast<std::size_t>(size);
-    }
-    ::shutdown(connection.get(), SHUT_WR);
-  });
+  std::jthread sender([&] { send_text(connection.get(), sent); });
   int datagrams = 0, reloads = 0;
   for (; reloads < 30; ++reloads) {
     write("rules", reloads % 2 == 0 ? two : one);

@@ -11,6 +11,7 @@
 #include "ipq_command.hpp"
 #include "kernel/flow.hpp"
 #include "live_command.hpp"
+#include "tcp_text.hpp"
 
 namespace tool_tests {
 namespace {
@@ -21,19 +22,9 @@ class segments : public kernel_tests::flow_test {
   std::string through_tcp(const std::string& sent) const {
     const kernel_tests::tcp_listener listener(far_ns(), far_address, 5001);
     std::string received;
-    std::jthread receiver([&] {
-      const auto connection = listener.accept();
-      std::string part(1 << 16, '\0');
-      for (ssize_t size; (size = ::read(connection.get(), part.data(), part.size())) > 0;)
-        received.append(part, 0, static_cast<std::size_t>(size));
-    });
+    std::jthread receiver([&] { received = receive_text(listener); });
     const auto connection = kernel_tests::tcp_connect(near_ns(), far_address, 5001);
-    for (std::size_t at = 0; at < sent.size();) {
-      const ssize_t size = ::write(connection.get(), sent.data() + at, sent.size() - at);
-      if (size <= 0) break;
-      at += static_cast<std::size_t>(size);
-    }
-    ::shutdown(connection.get(), SHUT_WR);
+    send_text(connection.get(), sent);
     receiver.join();
     return received;
   }
