@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT
 // What the live commands do alike: watch, accept and drop with real packets, their ends, their rights.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
+#include <system_error>
 
 #include "ipq_command.hpp"
 #include "kernel/flow.hpp"
@@ -19,6 +24,33 @@ namespace {
 
 using kernel_tests::run;
 using kernel_tests::wait_until;
+
+// A pipe that nobody reads and that takes no more.
+class full_pipe {
+ public:
+  full_pipe() : full_pipe(opened()) {
+    const std::string page(4096, '.');
+    while (write(write_.get(), page.data(), page.size()) > 0) continue;
+    // The command is to wait for room.
+    if (fcntl(write_.get(), F_SETFL, 0) != 0) throw std::system_error(errno, std::generic_category(), "fcntl");
+  }
+
+  /// Starts the command that follows with this pipe as its standard output.
+  [[nodiscard]] std::vector<std::string> as_output() const {
+    return {"bash", "-c", "exec \"$@\" >&" + std::to_string(write_.get()), "-"};
+  }
+
+ private:
+  // Both ends are inherited, so that the command finds a reader.
+  static std::array<int, 2> opened() {
+    std::array<int, 2> ends{-1, -1};
+    static_cast<void>(pipe2(ends.data(), O_NONBLOCK));
+    return ends;
+  }
+  explicit full_pipe(std::array<int, 2> ends) : read_(ends[0], "pipe"), write_(ends[1], "pipe") {}
+
+  kernel_tests::descriptor read_, write_;
+};
 
 class live : public kernel_tests::flow_test {
  protected:
@@ -152,15 +184,17 @@ TEST_F(live, time_and_signals_end_it) {
 }
 
 TEST_F(live, second_signal_ends_what_its_output_holds_up) {
-  live_command watch(on_flow({"watch", "-x"}));
-  // Nobody reads the pipe, which takes 64 KiB; a batch of these makes more than that.
-  flow4().send_numbered(200, 1200);
+  const full_pipe unread;
+  live_command watch(on_flow({"watch"}), unread.as_output());
+  send("one");
+  // Accepted, so what it prints next finds no room.
+  EXPECT_EQ(flow4().arrived(), "one");
   watch.signal(SIGINT);
   EXPECT_EQ(watch.notice(), "STOPPING=1");
   watch.signal(SIGINT);
   const auto ended = watch.end();
   EXPECT_EQ(ended.status, 1);
-  EXPECT_TRUE(has(ended.output, "ipq watch: ended by a second signal\n"));
+  EXPECT_TRUE(has(ended.output, "ipq watch: ended by a second signal\n")) << ended.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
