@@ -32,8 +32,13 @@ void check_beginning(const buffer& whole, const buffer& part) {
 
 void translate_packet(const packet& queued, input& from) {
   const auto indev = take_interface(from), outdev = take_interface(from);
+  const auto find = [&](std::uint32_t index, netlink::name_room name) {
+    const netlink::interface& found = index == queued.indev ? indev : outdev;
+    std::ranges::copy(found.name, name.begin());
+    return found.type;
+  };
   buffer whole(65536 + 256);
-  const std::size_t length = compat::write_packet(queued, indev, outdev, whole);
+  const std::size_t length = compat::write_packet(queued, find, whole);
   constexpr std::size_t head = sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t);
   require(length == (head + queued.payload.size() + 3) / 4 * 4);
   whole.resize(length);
@@ -48,7 +53,7 @@ void translate_packet(const packet& queued, input& from) {
   require(fuzz::equal(std::as_bytes(std::span(written.payload, queued.payload.size())), queued.payload));
 
   buffer shorter(compat::min_read_buffer + from.take<std::uint16_t>() % (length - compat::min_read_buffer + 1));
-  require(compat::write_packet(queued, indev, outdev, shorter) == length);
+  require(compat::write_packet(queued, find, shorter) == length);
   check_beginning(whole, shorter);
 }
 

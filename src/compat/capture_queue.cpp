@@ -122,15 +122,12 @@ void capture_queue::enqueue(std::size_t index, waiting_packet&& made) {
   facts.id = ++last_id_;
   made.received = std::min<std::size_t>(made.payload.size(), whose.copies.range);
   facts.payload = std::span(made.payload).first(made.received);
-  const auto interface_of = [&](std::uint32_t device) {
-    netlink::interface found;
+  const auto find = [&](std::uint32_t device, netlink::name_room into) -> std::uint16_t {
     const std::string_view name = from_.interface_name(device);
-    name.copy(found.name.data(), found.name.size() - 1);
-    if (facts.hw_addr_length == 6) found.type = type_ethernet;
-    return found;
+    name.copy(into.data(), into.size() - 1);
+    return facts.hw_addr_length == 6 ? type_ethernet : 0;
   };
-  const std::size_t length =
-      write_packet(facts, interface_of(facts.indev), interface_of(facts.outdev), std::span(message_));
+  const std::size_t length = write_packet(facts, find, std::span(message_));
   facts.payload = {};
   const auto [at, inserted] = waiting_.emplace(facts.id, std::move(made));
   static_cast<void>(at);

@@ -11,7 +11,7 @@ namespace ipq::compat {
 /// of its own, to which it adds by one instruction that no signal handler can come between; all others share the other.
 class counter {
  public:
-  void add() noexcept {
+  [[gnu::always_inline]] inline void add() noexcept {
 #if defined(__x86_64__)
     std::uintptr_t self;
     asm("mov %%fs:0, %0" : "=r"(self));  // the thread pointer points to itself (System V ABI)

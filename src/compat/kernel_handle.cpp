@@ -163,13 +163,13 @@ std::optional<ssize_t> kernel_handle::translate_packet(const packet& queued, std
   if (queued.truncated && queued.payload.size() == wire::max_payload && asked_for_all) [[unlikely]] {
     cut_.add(queued.id, queued.payload);
   }
-  const netlink::interface indev = interfaces_.find(queued.indev);
-  const netlink::interface outdev = interfaces_.find(queued.outdev);
   if (debugging()) [[unlikely]] {
     debug("packet %u hook %u in \"%s\" out \"%s\" mark 0x%x: %zu of %u bytes", queued.id, queued.hook,
-          indev.name.data(), outdev.name.data(), queued.mark, queued.payload.size(), queued.original_length);
+          interfaces_.find(queued.indev).name.data(), interfaces_.find(queued.outdev).name.data(), queued.mark,
+          queued.payload.size(), queued.original_length);
   }
-  return deliver(write_packet(queued, indev, outdev, into), into);
+  const auto find = [&](std::uint32_t index, netlink::name_room name) { return interfaces_.find(index, name); };
+  return deliver(write_packet(queued, find, into), into);
 }
 
 ssize_t kernel_handle::deliver(std::size_t length, std::span<unsigned char> into) noexcept {

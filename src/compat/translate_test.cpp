@@ -8,7 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <numeric>
+#include <string_view>
 #include <vector>
 
 namespace ipq::compat {
@@ -23,11 +23,11 @@ std::vector<std::byte> payload_of(std::size_t length) {
   return bytes;
 }
 
-netlink::interface named(const char* name, std::uint16_t type) {
-  netlink::interface made;
-  std::memcpy(made.name.data(), name, std::strlen(name));
-  made.type = type;
-  return made;
+/// Interface 3 is veth0, 4 has a name of full length, 5 is the loopback interface.
+std::uint16_t find(std::uint32_t index, netlink::name_room name) {
+  const std::string_view found = index == 3 ? "veth0" : index == 4 ? "eth1234567890ab" : index == 5 ? "lo" : "";
+  found.copy(name.data(), name.size());
+  return index == 5 ? 772 : 1;
 }
 
 template <class Field>
@@ -69,11 +69,12 @@ TEST(translate, every_field_of_a_packet) {
   queued.hook = 2;
   queued.hw_protocol = 0x0800;
   queued.indev = 3;
+  queued.outdev = 4;
   queued.hw_addr = {2, 0, 0, 0, 0, 9, 0, 0};
   queued.hw_addr_length = 6;
   queued.payload = payload;
   std::vector<unsigned char> buffer(400, untouched);
-  EXPECT_EQ(write_packet(queued, named("veth0", 1), named("eth1234567890ab", 1), buffer), 196U);
+  EXPECT_EQ(write_packet(queued, find, buffer), 196U);
 
   EXPECT_EQ(at<std::uint32_t>(buffer, 0), 196U);  // nlmsg_len
   EXPECT_EQ(at<std::uint16_t>(buffer, 4), 0x13);  // IPQM_PACKET
@@ -98,7 +99,7 @@ TEST(translate, every_field_of_a_packet) {
 
 TEST(translate, a_packet_without_payload_is_112_bytes) {
   std::vector<unsigned char> buffer(112, untouched);
-  EXPECT_EQ(write_packet(packet{}, {}, {}, buffer), 112U);
+  EXPECT_EQ(write_packet(packet{}, find, buffer), 112U);
   EXPECT_EQ(at<std::size_t>(buffer, 104), 0U);
 }
 
@@ -107,7 +108,9 @@ TEST(translate, hardware_fields_need_an_input_device) {
   queued.hw_addr = {1, 2, 3, 4, 5, 6};
   queued.hw_addr_length = 6;
   std::vector<unsigned char> buffer(112, untouched);
-  write_packet(queued, {}, named("lo", 772), buffer);
+  queued.outdev = 5;
+  write_packet(queued, find, buffer);
+  EXPECT_STREQ(reinterpret_cast<const char*>(buffer.data()) + 68, "lo");
   EXPECT_EQ(at<std::uint16_t>(buffer, 86), 0);
   EXPECT_EQ(buffer[88], 0);
   EXPECT_TRUE(std::all_of(buffer.begin() + 89, buffer.begin() + 97, [](auto byte) { return byte == 0; }));
@@ -119,7 +122,7 @@ TEST(translate, the_length_is_rounded_up_and_the_padding_is_zero) {
     packet queued;
     queued.payload = payload;
     std::vector<unsigned char> buffer(200, untouched);
-    EXPECT_EQ(write_packet(queued, {}, {}, buffer), 196U);
+    EXPECT_EQ(write_packet(queued, find, buffer), 196U);
     EXPECT_EQ(at<std::size_t>(buffer, 104), length);
     for (std::size_t i = 112 + length; i < 196; ++i) EXPECT_EQ(buffer[i], 0) << i;
     EXPECT_EQ(buffer[196], untouched);
@@ -130,12 +133,14 @@ TEST(translate, a_buffer_that_is_too_small_gets_the_beginning_and_not_a_byte_mor
   const auto payload = payload_of(83);
   packet queued;
   queued.id = 7;
+  queued.indev = 3;
+  queued.outdev = 4;
   queued.payload = payload;
   std::vector<unsigned char> whole(196);
-  ASSERT_EQ(write_packet(queued, named("a", 1), named("b", 1), whole), 196U);
+  ASSERT_EQ(write_packet(queued, find, whole), 196U);
   for (std::size_t room = 0; room <= 196; ++room) {
     std::vector<unsigned char> buffer(200, untouched);
-    EXPECT_EQ(write_packet(queued, named("a", 1), named("b", 1), std::span(buffer).first(room)), 196U);
+    EXPECT_EQ(write_packet(queued, find, std::span(buffer).first(room)), 196U);
     EXPECT_TRUE(std::equal(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(room), buffer.begin())) << room;
     EXPECT_EQ(buffer[room], untouched) << room;
   }

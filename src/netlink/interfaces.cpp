@@ -84,7 +84,8 @@ interface interfaces::look_up_alone(std::uint32_t index) {
   const std::uint64_t now = count_cycles();
   forget_what_changed();
   looked_.store(now, std::memory_order_release);
-  if (const auto found = place_of(index).load(index)) return *found;
+  interface found;
+  if (const auto type = place_of(index).load(index, found.name)) return {found.name, *type};
   const interface asked = ask(questions_, index, ++questions_asked_);
   if (asked.name[0] != '\0') place_of(index).store(index, asked);
   return asked;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <span>
 
 #include "ipq/error.hpp"
 #include "netlink/cycle_counter.hpp"
@@ -22,19 +23,20 @@ struct interface {
   std::uint16_t type = 0;       ///< ARPHRD_*
 };
 
+/// Where an interface's name is wanted.
+using name_room = std::span<char, 16>;
+
 /// An interface as it is remembered, for readers that take no lock and write no memory.
 class remembered_interface {
  public:
-  /// nullopt if it is another index, or is being written.
-  [[nodiscard]] std::optional<interface> load(std::uint32_t index) const noexcept {
+  /// Writes its name and returns its type; nullopt, and nothing written, if it is another index or is being written.
+  [[nodiscard]] std::optional<std::uint16_t> load(std::uint32_t index, name_room name) const noexcept {
     const std::uint64_t head = head_.load(std::memory_order_acquire);
     if (static_cast<std::uint32_t>(head) != index) return std::nullopt;
-    const std::uint64_t name[] = {name_[0].load(std::memory_order_acquire), name_[1].load(std::memory_order_acquire)};
+    const std::uint64_t read[] = {name_[0].load(std::memory_order_acquire), name_[1].load(std::memory_order_acquire)};
     if (head_.load(std::memory_order_relaxed) != head) return std::nullopt;
-    interface found;
-    std::memcpy(found.name.data(), name, sizeof name);
-    found.type = static_cast<std::uint16_t>(head >> 32);
-    return found;
+    std::memcpy(name.data(), read, sizeof read);
+    return static_cast<std::uint16_t>(head >> 32);
   }
 
   /// One thread at a time writes.
@@ -69,15 +71,23 @@ class interfaces {
   /// packets can't spend on each.
   static constexpr std::chrono::nanoseconds max_age{1 << 19};
 
-  /// The interface of this index in the network namespace of the thread that called first (who finds the memory being
-  /// written: in its own); index 0 is none. errno stays.
-  [[nodiscard]] interface find(std::uint32_t index) {
-    if (index == 0) return {};
+  /// The interface of this index, not 0, in the network namespace of the thread that called first (who finds the memory
+  /// being written: in its own): writes its name and returns its type. The name goes straight to where it is wanted:
+  /// two halves that are copied on at once as one whole make the processor wait. errno stays.
+  std::uint16_t find(std::uint32_t index, name_room name) {
     const auto looked = looked_.load(std::memory_order_acquire);  // first: what was forgotten then is not found
-    const auto found = place_of(index).load(index);
-    if (found && count_cycles() - looked < max_cycles) [[likely]]
-      return *found;
-    return look_up(index);
+    const auto type = place_of(index).load(index, name);
+    if (type && count_cycles() - looked < max_cycles) [[likely]]
+      return *type;
+    const interface found = look_up(index);
+    std::memcpy(name.data(), found.name.data(), name.size());
+    return found.type;
+  }
+  /// The same in one piece; index 0 is no interface.
+  [[nodiscard]] interface find(std::uint32_t index) {
+    interface found;
+    if (index != 0) found.type = find(index, found.name);
+    return found;
   }
 
  private:

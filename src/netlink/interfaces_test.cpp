@@ -296,17 +296,20 @@ TEST(remembered_interface, is_read_whole_or_not_at_all_while_it_is_written) {
   });
   int seen = 0;
   while (seen < 10'000 || written < 10'000) {
-    const auto found = place.load(7);
-    if (!found) continue;
+    std::array<char, 16> name{};
+    const auto type = place.load(7, name);
+    if (!type) continue;
     ++seen;
-    ASSERT_TRUE(found->type == 1 || found->type == 2);
-    ASSERT_EQ(found->name, versions[found->type - 1u].name);
+    ASSERT_TRUE(type == 1 || type == 2);
+    ASSERT_EQ(name, versions[*type - 1u].name);
   }
   done = true;
   writer.join();
-  EXPECT_FALSE(place.load(8));
+  std::array<char, 16> none{};
+  EXPECT_FALSE(place.load(8, none));
   place.forget();
-  EXPECT_FALSE(place.load(7));
+  EXPECT_FALSE(place.load(7, none));
+  EXPECT_STREQ(none.data(), "");
 }
 
 }  // namespace
