@@ -15,7 +15,7 @@ parts=(
   "test: test"
   "clang: test clang -- -LE kernel"
   "lint: lint"
-  "faults: test dev -- -R ^faults"
+  "faults: test dev -- -R ^faults|memory.stays"
   "soak: soak --for 60s"
   "fuzz: fuzz --for 60s"
   "coverage: coverage"
@@ -23,10 +23,10 @@ parts=(
   "package: package --test"
 )
 
-# Faults that take their time here; and no test gives up before they are over.
+# Faults that take their time here, and no test gives up before they are over; and ten million packets in flat memory.
 run_part() {
   case $1 in
-    faults) IPQ_FAULT_STOP=10 IPQ_TEST_PATIENCE=60 "$source/dev" "${@:2}" ;;
+    faults) IPQ_FAULT_STOP=10 IPQ_TEST_PATIENCE=60 IPQ_TEST_PACKETS=10000000 "$source/dev" "${@:2}" ;;
     *) "$source/dev" "${@:2}" ;;
   esac
 }
