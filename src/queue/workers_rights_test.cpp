@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Workers on the real kernel: a range of queues that --queue-balance feeds, order, held packets that change threads.
+#include "ipq/rule.hpp"
 #include "ipq/workers.hpp"
 
 #include <gtest/gtest.h>
@@ -119,6 +120,21 @@ TEST_F(workers_test, packets_of_a_flow_meet_one_worker_and_stay_in_order) {
   std::uint64_t parts = 0;
   for (std::size_t i = 0; i < pool.size(); ++i) parts += pool.stats(i).accepted;
   EXPECT_EQ(parts, sum.accepted);
+}
+
+TEST_F(workers_test, printed_rule_feeds_their_range) {
+  const std::uint16_t last = number + count - 1;
+  std::string rule = iptables_rule({.family = feeding_rule::ip_family::ipv4, .first_queue = number, .last_queue = last},
+                                   "-p udp --dport 5000");
+  must_run(rule.insert(rule.find(' '), "-legacy -w"));
+  workers pool = must_start(range(), serve_all);
+  for (int i = 0; i < flows; ++i) {
+    send(i, "x");
+    EXPECT_EQ(arrived(i), "x");
+  }
+  pool.stop();
+  must(pool.join());
+  EXPECT_EQ(pool.stats().accepted, static_cast<std::uint64_t>(flows));
 }
 
 TEST_F(workers_test, both_directions_of_a_flow_meet_one_worker) {
