@@ -11,6 +11,7 @@
 
 #include "commands.hpp"
 #include "ipq/recorder.hpp"
+#include "log_lines.hpp"
 #include "print.hpp"
 #include "progress.hpp"
 #include "replay_options.hpp"
@@ -142,11 +143,9 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
   delayed_packets_ += decided.delay.count() > 0 ? 1 : 0;
   if (all_.to) record(all_, packet, frame, decided.verdict);
   for (const std::size_t each : decided.records) record(files_[each], packet, frame, decided.verdict);
-  for (const std::string_view prefix : decided.logs) {
-    if (!prefix.empty()) fmt::format_to(std::back_inserter(lines_), "{} ", prefix);
-    print_line(lines_, packet, names_, {},
-               wall_clock::time_point(std::chrono::duration_cast<wall_clock::duration>(frame.time)));
-    lines_.push_back('\n');
+  if (!decided.logs.empty()) {
+    const wall_clock::time_point when(std::chrono::duration_cast<wall_clock::duration>(frame.time));
+    print_logs(lines_, packet, decided, names_, {}, when);
   }
 
   if (!writes_passed_) return from_.set_verdict(packet, decided.verdict);

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <iterator>
+
+#include "log_lines.hpp"
 
 namespace tool {
 namespace {
@@ -54,7 +55,7 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
       continue;
     }
     const rules::decision& decision = engine_.judge(each, time_of(arrival_));
-    if (!decision.logs.empty()) log(each, decision);
+    if (!decision.logs.empty()) print_logs(lines_, each, decision, names_, job_.style, wall_clock::now());
     if (!decision.records.empty()) record(each, decision);
     if (auto carried = carry_out(from, each, decision); !carried) return carried;
   }
@@ -131,14 +132,6 @@ void rule_handler::after(std::span<const ipq::packet>) {
     counters_.latency.add(steady::now() - arrival_, at_once_);
   }
   if (lines_.size() != 0 && !job_.to->write(lines_)) job_.session->stop();
-}
-
-void rule_handler::log(const ipq::packet& packet, const rules::decision& decision) {
-  for (const std::string_view prefix : decision.logs) {
-    if (!prefix.empty()) fmt::format_to(std::back_inserter(lines_), "{} ", prefix);
-    print_line(lines_, packet, names_, job_.style, wall_clock::now());
-    fmt::format_to(std::back_inserter(lines_), ": {}\n", decision.lost ? "lost" : to_string(decision.verdict));
-  }
 }
 
 // In the order of judging, also what is delayed, so that a replay meets the packets as they came.

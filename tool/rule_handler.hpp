@@ -96,7 +96,6 @@ class rule_handler final : public handler {
   ipq::result<void> carry_out(ipq::source& from, const ipq::packet& packet, const rules::decision& decision);
   ipq::result<void> delay(ipq::source& from, const ipq::packet& packet, const rules::decision& decision);
   ipq::result<void> release(waiting&& one, steady::time_point now);
-  void log(const ipq::packet& packet, const rules::decision& decision);
   void record(const ipq::packet& packet, const rules::decision& decision);
   void send_copies(std::span<const std::byte> copy, std::uint32_t times);
   void count(const ipq::verdict& given) noexcept { ++counters_.verdicts[static_cast<std::size_t>(given.what())]; }

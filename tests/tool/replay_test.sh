@@ -101,7 +101,10 @@ same "wrong checksums" 0 "$(tshark -o ip.check_checksum:TRUE -r "$folder/p" -Y '
 
 echo "interfaces, hooks, record, log"
 "$ipq" replay "$capture" 'drop, log "lo:" : [indev=lo]' "record $folder/mine : udp" >"$folder/text"
-same "logged" "$(shark "$capture" -Y 'frame.interface_name == "lo" and ip')" "$(grep -c '^lo: ' "$folder/text")"
+same "logged with the verdict" "$(shark "$capture" -Y 'frame.interface_name == "lo" and ip')" \
+  "$(grep -c '^lo: .*: drop$' "$folder/text")"
+"$ipq" replay "$capture" 'log, loss 100%' >"$folder/text"
+same "logged as lost" "$(shark "$capture" -Y 'ip or ipv6')" "$(grep -c ': lost$' "$folder/text")"
 same "recorded by a rule" 3 "$(shark "$folder/mine")"
 "$ipq" replay "$source/tests/data/captures/ethernet.pcap" 'drop : [outdev=wan hook=output]' --hook output --interface wan |
   grep -q '^ *38 .* drop : ' || failed "hook and interface are not those of the options"
