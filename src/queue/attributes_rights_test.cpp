@@ -142,7 +142,7 @@ TEST_F(live_attributes, of_bridged_packets) {
            "link set inner addrgenmode none up\n");
   for (const char* port : {"near0", "port1"}) {
     kernel_tests::wait_until("a port that forwards", [&] {
-      return must_run(std::string("bridge link show dev ") + port).find("forwarding") != std::string::npos;
+      return must_run(std::string("ip -d link show dev ") + port).find("forwarding") != std::string::npos;
     });
   }
   if (::access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) != 0)

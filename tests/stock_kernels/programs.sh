@@ -16,7 +16,7 @@ for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$place/$folder"; done
 chmod 1777 "$place/tmp"
 
 programs=()
-for name in ip {iptables,ip6tables}{,-nft,-legacy}{,-save,-restore} nft ping kmod setpriv tshark busybox; do
+for name in ip {iptables,ip6tables}{,-nft,-legacy}{,-save,-restore} nft ping kmod dash setpriv tshark busybox; do
   programs+=("$(command -v "$name")") || { echo "$name is not installed" >&2; exit 1; }
 done
 mapfile -t extensions < <(find /usr/lib -path '*/xtables/lib*.so')
