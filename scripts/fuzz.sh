@@ -43,25 +43,40 @@ fi
 
 symbolizer=$(command -v llvm-symbolizer-19) && export ASAN_SYMBOLIZER_PATH=$symbolizer
 export UBSAN_OPTIONS=print_stacktrace=1
-status=0 total=0
 cd "$build"
 mkdir -p found
-printf '%-14s %12s %10s %8s\n' target inputs per_second kept
-for target in "${targets[@]}"; do
+
+fuzz_one() {
+  local target=$1 log=fuzz_$1.log
   mkdir -p "corpus/$target"
-  log=fuzz_$target.log
-  if fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 \
+  if ! fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 \
     -artifact_prefix="found/$target-" "corpus/$target" "$source/fuzz/corpus/$target" >"$log" 2>&1; then
-    inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-    total=$((total + inputs))
-    printf '%-14s %12s %10s %8s\n' "$target" "$inputs" "$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")" \
-      "$(find "corpus/$target" -type f | wc -l)"
-  else
-    status=1
     printf '%-14s failed\n' "$target"
     grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 60 >&2
     printf 'fuzz: to see it again: %s/fuzz/fuzz_%s %s\n' "$build" "$target" "$build/found/$target-..." >&2
+    return 1
   fi
+  printf '%-14s %12s %10s %8s\n' "$target" "$(inputs_of "$target")" \
+    "$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")" "$(find "corpus/$target" -type f | wc -l)"
+}
+
+inputs_of() { sed -n 's/^stat::number_of_executed_units: *//p' "fuzz_$1.log"; }
+
+# As many at a time as there are processors; a target is one thread.
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
+status=0
+printf '%-14s %12s %10s %8s\n' target inputs per_second kept
+started=()
+for target in "${targets[@]}"; do
+  while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+  fuzz_one "$target" &
+  started+=($!)
+done
+for each in "${started[@]}"; do wait "$each" || status=1; done
+total=0
+for target in "${targets[@]}"; do
+  inputs=$(inputs_of "$target")
+  total=$((total + ${inputs:-0}))
 done
 echo "$total inputs in ${#targets[@]} targets"
 exit "$status"
