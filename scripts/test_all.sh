@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Runs every part of the tests, the long ones too, and prints one table: what each part says of itself in its last line.
 # The whole output of each stands in build/test_all.
-# usage: test_all.sh SOURCE
+# usage: test_all.sh SOURCE [--record]    --record: what has passed is written into the README, with the date
 set -euo pipefail
 export LC_ALL=C
 source=$1
+case ${2-} in '' | --record) ;; *) printf 'dev: test --all takes --record or nothing\n' >&2 && exit 2 ;; esac
 folder=$source/build/test_all
 mkdir -p "$folder"
 rm -f "$folder"/*.log
@@ -68,4 +69,19 @@ for part in "${parts[@]}"; do
 done
 echo
 cat "$table"
-exit "$failed"
+[ "$failed" = 0 ] && [ "${2-}" = --record ] || exit "$failed"
+
+# Between the two marks of the README.
+marked=$folder/readme.md
+{
+  sed '/^<!-- test --all/q' "$source/README.md"
+  # shellcheck disable=SC2016
+  printf '`./dev test --all` on %s, Linux %s, %s processors, %d minutes:\n\n| part | |\n|---|---|\n' \
+    "$(date +%F)" "$(uname -r | grep -oE '^[0-9]+\.[0-9]+')" "$(nproc)" $((SECONDS / 60))
+  sed 1d "$table" | while read -r name result _ said; do
+    [ "$result" = passed ] || said=$result
+    printf '| %s | %s |\n' "$name" "$said"
+  done
+  sed -n '/^<!-- end of test --all/,$p' "$source/README.md"
+} >"$marked"
+cp "$marked" "$source/README.md"
