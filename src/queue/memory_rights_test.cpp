@@ -70,7 +70,9 @@ TEST_F(memory, stays_what_it_is_over_any_number_of_packets) {
   const std::size_t packets = wanted_packets(), settled = packets / 10;
   queued();
   queue q = must_open({.number = number, .max_length = 4096});
-  std::thread sender(flood, packets);
+  std::jthread sender(flood, packets);
+  // The first batch is as large as one can be, so that all the memory there is for one has been in use.
+  kernel_tests::wait_until("a full batch waits", [&] { return must_stats(q).in_kernel->waiting >= 64; });
   std::size_t seen = 0, resident_before = 0, allocated_before = 0;
   while (seen < packets) {
     const batch got = must(q.receive(soon()));

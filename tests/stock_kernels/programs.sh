@@ -13,6 +13,7 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 mkdir -p "$place"/{proc,sys,dev,run,tmp,share,root} "$place"/usr/{bin,sbin,lib,lib64}
 for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$place/$folder"; done
+chmod 755 "$place"  # the root of the machine, where ordinary users go through
 chmod 1777 "$place/tmp"
 
 programs=()
