@@ -194,8 +194,8 @@ outcome<void> restrict_system_calls() {
   rules.allow(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
   rules.add(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
   // The C library names threads and reads limits.
-  rules.allow(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
-  rules.allow(SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0));
+  rules.allow(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
+  rules.allow(SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0, 0));
   int error = rules.error;
   if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_CTL_TSYNC, 1);
   if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_CTL_NNP, 0);
