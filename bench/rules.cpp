@@ -204,7 +204,7 @@ void add_rules(scenarios& to, const ground& on) {
                    .figures = {{"CPU per lookup, ns", "cpu_ns_per_lookup"},
                                {"loading it, s", "load_seconds", 2},
                                {"memory, MB", "megabytes", 1}}};
-  for (const std::size_t family : {0, 1}) {
+  for (const std::size_t family : {0uz, 1uz}) {
     sets.goals.push_back({0, family, std::nullopt, goal::kind::at_most, 200});
     sets.goals.push_back({1, family, std::nullopt, goal::kind::at_most, 2});
     sets.goals.push_back({2, family, std::nullopt, goal::kind::at_most, 64});

@@ -440,7 +440,7 @@ TEST_F(live_queue, full_queue_loses_and_says_so_or_lets_pass) {
 TEST_F(live_queue, small_receive_buffer_loses_and_the_sum_is_exact) {
   queued();
   queue q = must_open({.max_length = 10'000, .receive_buffer = 20'000});
-  for (int round = 1; round <= 3; ++round) {
+  for (std::size_t round = 1; round <= 3; ++round) {
     constexpr std::size_t sent = 500;
     const auto before = must_stats(q);
     flow4().send_numbered(sent, 100);

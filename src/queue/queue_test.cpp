@@ -69,7 +69,7 @@ TEST_F(scripted_queue_test, ids_wrap_and_a_batch_verdict_hits_what_was_decided_a
   ASSERT_EQ(got.size(), 6u);
   EXPECT_EQ(got[2].id, 0xffffffffu);
   EXPECT_EQ(got[3].id, 0u);
-  for (const std::size_t i : {0, 1, 2, 3, 5}) EXPECT_TRUE(q.set_verdict(got[i], verdict::accept()));
+  for (const std::size_t i : {0uz, 1uz, 2uz, 3uz, 5uz}) EXPECT_TRUE(q.set_verdict(got[i], verdict::accept()));
   EXPECT_TRUE(q.flush());
   EXPECT_EQ(waiting(), std::vector<std::uint32_t>{1});
   EXPECT_EQ(kernel.requests().size(), 3u) << "the bind, a batch verdict up to 0, and a verdict on 2";
@@ -100,6 +100,7 @@ TEST_F(scripted_queue_test, no_packet_gets_the_verdict_of_another) {
   kernel.set_next_id(number, 0xffffff00);
   std::mt19937 random(7);
   const auto chance = [&](unsigned of) { return random() % of == 0; };
+  const auto any_of = [&](auto& list) { return list.begin() + static_cast<std::ptrdiff_t>(random() % list.size()); };
   std::map<std::uint32_t, verdict> wanted;  // what was decided, sent or not
   std::vector<held_packet> held;
   std::vector<packet> open_packets;  // copies of what the batch has undecided
@@ -140,7 +141,7 @@ TEST_F(scripted_queue_test, no_packet_gets_the_verdict_of_another) {
       if (const auto got = q.try_receive()) open_packets.assign(got->begin(), got->end());
     }
     if (!open_packets.empty() && !chance(3)) {
-      const auto which = chance(2) ? open_packets.begin() : open_packets.begin() + random() % open_packets.size();
+      const auto which = chance(2) ? open_packets.begin() : any_of(open_packets);
       if (chance(4)) {
         held.push_back(q.hold(*which).value());
       } else {
@@ -151,7 +152,7 @@ TEST_F(scripted_queue_test, no_packet_gets_the_verdict_of_another) {
       open_packets.erase(which);
     }
     if (!held.empty() && chance(16)) {
-      const auto which = held.begin() + random() % held.size();
+      const auto which = any_of(held);
       const auto id = which->id();
       if (chance(4)) {
         wanted.emplace(id, verdict::accept().with_mark(99));

@@ -69,7 +69,7 @@ cat >"$folder/before.hpp" <<'END'
 void send_descriptor(int);
 int receive_descriptor();
 END
-warnings=(-fsyntax-only -Wall -Wextra -Werror -Wno-unused)
+warnings=(-fsyntax-only -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter)
 compile_c() { "$cc" -std=gnu11 "${warnings[@]}" "$@"; }
 compile_cpp() { "$cxx" -std=c++23 -Iinclude "${warnings[@]}" -Wno-shadow "$@"; }
 

@@ -46,7 +46,7 @@ class resource_faults : public faults {
 
 TEST_F(resource_faults, out_of_descriptors_a_queue_is_refused_and_one_that_is_open_serves) {
   rule();
-  child limited([this](const child::line& line) {
+  child limited([](const child::line& line) {
     for (std::size_t spare = 0; spare < 8; ++spare) {
       allow_descriptors(100);
       const auto before = kernel_tests::open_descriptors();

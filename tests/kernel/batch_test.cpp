@@ -20,8 +20,6 @@ struct destroyer {
 
 class batch : public flow_test {
  protected:
-  static constexpr size_t most = 64;  // messages that are read ahead at once
-
   using owned_handle = std::unique_ptr<ipq_handle, destroyer>;
 
   static owned_handle listen(uint32_t protocol = ipv4) {
@@ -38,7 +36,7 @@ class batch : public flow_test {
 TEST_F(batch, descriptor_is_readable_as_long_as_a_packet_waits_and_no_longer) {
   flow4().rule();
   const auto h = listen();
-  for (const size_t count : {1, 2, 3, 63, 64, 65, 130}) {
+  for (const size_t count : {1uz, 2uz, 3uz, 63uz, 64uz, 65uz, 130uz}) {
     send(count);
     for (size_t i = 0; i < count; ++i) {
       ASSERT_TRUE(readable(h->fd)) << i << " of " << count;
