@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -169,7 +170,7 @@ class comparison {
     fmt::print("frame {}: {}\n  {}: {}\n  {}: {}\n", frame->number, fmt::to_string(line_), names_[0], a, names_[1], b);
   }
 
-  std::string names_[2];
+  std::array<std::string, 2> names_;
   bool json_;
   progress shown_;
   fmt::memory_buffer line_;

@@ -159,7 +159,7 @@ void examine_settings(findings& all) {
     all.push_back({level::ok, "buffer", "receive buffers may have any size"});
   } else if (most && *most < wanted) {
     all.push_back({level::note, "buffer",
-                   fmt::format("net.core.rmem_max allows {} bytes: some {} large packets", *most, *most / (2 * 66555)),
+                   fmt::format("net.core.rmem_max allows {} bytes: some {} large packets", *most, *most / 2 / 66555),
                    fmt::format("sysctl net.core.rmem_max={}; or a smaller --copy-range", wanted)});
   } else {
     all.push_back({level::ok, "buffer", "net.core.rmem_max is large enough"});

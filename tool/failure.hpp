@@ -14,7 +14,7 @@ struct failure {
   std::string message;
 
   failure(exit_code status, std::string text) : code(status), message(std::move(text)) {}
-  /// Not explicit: what the library says becomes a failure as it is.
+  // NOLINTNEXTLINE(google-explicit-constructor): what the library says becomes a failure as it is
   failure(const ipq::error& cause) : code(exit_code_of(cause)), message(cause.message()) {}
 };
 

@@ -15,8 +15,8 @@ namespace {
 
 class filter_handler final : public handler {
  public:
-  filter_handler(const filter_job& job, const interface_names& names, output& to, live_session& session)
-      : job_(job), names_(names), to_(to), session_(session) {}
+  filter_handler(const filter_job& job, interface_names names, output& to, live_session& session)
+      : job_(job), names_(std::move(names)), to_(to), session_(session) {}
 
   ipq::result<void> take(ipq::source& from, std::span<const ipq::packet> packets) override {
     matched_.clear();
@@ -93,6 +93,7 @@ int run_filter(const char* command, const live_options& options, const filter_jo
   output to(STDOUT_FILENO);
   std::deque<filter_handler> made;
   std::vector<handler*> handlers;
+  handlers.reserve(options.workers);
   for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, names, to, *session));
   const auto served = session->serve(handlers, {});
   session->print_summary();

@@ -129,6 +129,7 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
 
   {
     std::vector<std::jthread> workers;
+    workers.reserve(handlers.size());
     shared_->running = static_cast<unsigned>(handlers.size());
     for (unsigned i = 0; i < handlers.size(); ++i) workers.emplace_back([this, i, handlers] { work(*handlers[i], i); });
     manager_->say("READY=1");

@@ -62,7 +62,8 @@ MetricFamily latency_of(const latency_histogram& from) {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < from.counts.size(); ++i) {
     sum += from.counts[i];
-    const double bound = i < from.bounds.size() ? from.bounds[i] / 1e6 : std::numeric_limits<double>::infinity();
+    const double bound = i < latency_histogram::bounds.size() ? latency_histogram::bounds[i] / 1e6
+                                                              : std::numeric_limits<double>::infinity();
     metric.histogram.bucket.push_back({.cumulative_count = sum, .upper_bound = bound});
   }
   metric.histogram.sample_count = sum;
@@ -176,7 +177,7 @@ std::optional<std::pair<std::string_view, std::string_view>> split_address(std::
 bool is_metrics_address(std::string_view text) noexcept {
   const auto parts = split_address(text);
   if (!parts || !parse_number(parts->second, 1, 65535)) return false;
-  std::string_view host = parts->first;
+  const std::string_view host = parts->first;
   if (host.starts_with('[') && host.ends_with(']')) {
     return ipq::ipv6_address::parse(host.substr(1, host.size() - 2)).has_value();
   }

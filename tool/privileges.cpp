@@ -19,7 +19,6 @@ namespace {
 volatile bool leaks_are_unseen = false;
 }
 // LeakSanitizer asks this at the end. It looks for leaks from a process of its own, which the filter forbids.
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the sanitizer's name
 extern "C" [[gnu::visibility("default")]] int __lsan_is_turned_off();
 int __lsan_is_turned_off() {
   return leaks_are_unseen ? 1 : 0;
@@ -152,12 +151,13 @@ class rule_adder {
   }
   template <class... Comparison>
   void add(std::uint32_t action, int call, Comparison... when) noexcept {
-    if (error == 0) error = -seccomp_rule_add(to_, action, call, sizeof...(when), when...);
+    if (error_ == 0) error_ = -seccomp_rule_add(to_, action, call, sizeof...(when), when...);
   }
-  int error = 0;
+  [[nodiscard]] int error() const noexcept { return error_; }
 
  private:
   scmp_filter_ctx to_;
+  int error_ = 0;
 };
 
 }  // namespace
@@ -171,7 +171,7 @@ outcome<void> drop_capabilities() {
   const bool has_net_admin = capng_have_capability(CAPNG_PERMITTED, CAP_NET_ADMIN) == 1;
   capng_clear(CAPNG_SELECT_CAPS);
   if (has_net_admin) {
-    capng_update(CAPNG_ADD, static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED), CAP_NET_ADMIN);
+    for (const auto set : {CAPNG_EFFECTIVE, CAPNG_PERMITTED}) capng_update(CAPNG_ADD, set, CAP_NET_ADMIN);
   }
   if (capng_apply(CAPNG_SELECT_CAPS) != 0) return wrong("drop capabilities");
   return {};
@@ -196,7 +196,7 @@ outcome<void> restrict_system_calls() {
   // The C library names threads and reads limits.
   rules.allow(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
   rules.allow(SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0, 0));
-  int error = rules.error;
+  int error = rules.error();
   if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_CTL_TSYNC, 1);
   if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_CTL_NNP, 0);
   if (error == 0) error = -seccomp_load(made.get());

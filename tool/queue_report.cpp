@@ -37,6 +37,7 @@ std::string label(std::string_view text) {
 
 std::vector<queue_report::unserved_feed> queue_report::unserved() const {
   std::vector<std::uint16_t> served;
+  served.reserve(queues.size());
   for (const auto& queue : queues) served.push_back(queue.number);
   std::vector<unserved_feed> found;
   for (const auto& each : feeds) {

@@ -156,6 +156,7 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
     const auto payload = decided.verdict.payload();
     waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
     if (!delayed_.push(std::move(one), frame.time + decided.delay, packet.payload.size())) {
+      // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
       given = std::move(one.packet).set_verdict(ipq::verdict::drop());
     }
   } else {

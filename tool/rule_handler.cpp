@@ -88,6 +88,7 @@ ipq::result<void> rule_handler::delay(ipq::source& from, const ipq::packet& pack
   const auto beyond =
       job_.limits.beyond == ipq::verdict::action::accept ? ipq::verdict::accept() : ipq::verdict::drop();
   count(beyond);
+  // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
   return std::move(one.packet).set_verdict(beyond);
 }
 

@@ -41,7 +41,7 @@ int status_main(int argc, char** argv) {
     if (!made) return report("status", made.error());
     std::string text = json ? to_json(*made) : prometheus ? to_prometheus(*made) : to_text(*made, colours);
     // From the top left corner, and what was there goes with the new lines.
-    if (watch && colours && !json && !prometheus) text = "\033[H\033[2J" + text;
+    if (watch && colours && !json && !prometheus) text.insert(0, "\033[H\033[2J");
     fmt::print("{}", text);
     if (!watch || looks == count) return done;
     if (std::fflush(stdout) != 0) return done;  // main says why

@@ -28,8 +28,9 @@ struct feed {
 /// CAP_NET_ADMIN. Failures: no_rights.
 [[nodiscard]] outcome<std::vector<feed>> list_feeds();
 
-/// Of what `nft -j list ruleset` says; `listing` is what `nft -a list ruleset` does, for the words of the rules.
-[[nodiscard]] std::vector<feed> feeds_of_nft(const std::string& json, std::string_view listing);
+/// Of what `nft -j list ruleset` says, `text`; `listing` is what `nft -a list ruleset` does, for the words of the
+/// rules.
+[[nodiscard]] std::vector<feed> feeds_of_nft(const std::string& text, std::string_view listing);
 /// Of rules of iptables.
 [[nodiscard]] std::vector<feed> feeds_of_iptables(std::span<const saved_rule> rules);
 

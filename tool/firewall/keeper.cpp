@@ -20,9 +20,10 @@ namespace {
   ::prctl(PR_SET_NAME, "ipq keeper");
   if (::dup2(pipe, 3) < 0) ::_exit(1);
   ::close_range(4, ~0u, 0);
-  const int nothing = ::open("/dev/null", O_RDWR);
-  for (const int fd : {0, 1, 2}) ::dup2(nothing, fd);
-  if (nothing > 3) ::close(nothing);
+  if (const int nothing = ::open("/dev/null", O_RDWR); nothing >= 0) {
+    for (const int fd : {0, 1, 2}) ::dup2(nothing, fd);
+    if (nothing > 3) ::close(nothing);
+  }
   ::fcntl(3, F_SETFD, FD_CLOEXEC);
   char none = 0;
   while (::read(3, &none, 1) < 0 && errno == EINTR) continue;

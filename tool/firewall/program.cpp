@@ -67,6 +67,7 @@ program_result run_program(const std::vector<std::string>& words, std::string_vi
     return {126, fmt::format("no memory for what {} reads and writes: {}", words[0], std::strerror(errno))};
   }
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const char* path = std::getenv("PATH");

@@ -33,7 +33,7 @@ struct abstract_address {
 /// Clock ticks after the machine's start; field 22 of /proc/self/stat, behind a name that may hold anything.
 std::string start_time() {
   std::ifstream file("/proc/self/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), {});
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return "0";
   std::istringstream fields(text.substr(name_end + 1));

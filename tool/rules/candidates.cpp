@@ -12,6 +12,12 @@ namespace {
 
 constexpr std::size_t few = 4;  // conditions that are asked one by one as fast as tables are
 
+void sort_unique(std::vector<std::uint32_t>& numbers) {
+  std::ranges::sort(numbers);
+  const auto repeated = std::ranges::unique(numbers);
+  numbers.erase(repeated.begin(), repeated.end());
+}
+
 // A condition matches only if in one of these ways something holds. Nothing: no such thing is known.
 using ways = std::optional<std::vector<path>>;
 
@@ -85,8 +91,7 @@ candidate_index::candidate_index(std::span<const condition* const> conditions) {
       for (const entry& each : ranges) always_.push_back(each.condition);
     }
   }
-  std::ranges::sort(always_);
-  always_.erase(std::unique(always_.begin(), always_.end()), always_.end());
+  sort_unique(always_);
 }
 
 std::optional<candidate_index::table> candidate_index::make_table(const field& of, std::span<const entry> entries) {
@@ -95,8 +100,7 @@ std::optional<candidate_index::table> candidate_index::make_table(const field& o
     made.bounds.push_back(each.first);
     if (each.last != 0xffffffff) made.bounds.push_back(each.last + 1);
   }
-  std::ranges::sort(made.bounds);
-  made.bounds.erase(std::unique(made.bounds.begin(), made.bounds.end()), made.bounds.end());
+  sort_unique(made.bounds);
 
   std::vector<std::vector<number>> lists(made.bounds.size());
   std::size_t total = 0;
@@ -110,8 +114,7 @@ std::optional<candidate_index::table> candidate_index::make_table(const field& o
   }
   for (std::vector<number>& each : lists) {
     made.starts.push_back(static_cast<std::uint32_t>(made.numbers.size()));
-    std::ranges::sort(each);
-    each.erase(std::unique(each.begin(), each.end()), each.end());
+    sort_unique(each);
     made.numbers.insert(made.numbers.end(), each.begin(), each.end());
   }
   made.starts.push_back(static_cast<std::uint32_t>(made.numbers.size()));

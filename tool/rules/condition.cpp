@@ -82,7 +82,7 @@ class filter_parser {
       : line_(line), tokens_(std::move(tokens)), folder_(folder), sets_(sets) {}
 
   node parse() {
-    if (std::none_of(tokens_.begin(), tokens_.end(), is_set)) return compile_run(0, tokens_.size());
+    if (std::ranges::none_of(tokens_, is_set)) return compile_run(0, tokens_.size());
     node made = parse_chain(0);
     if (at_ < tokens_.size()) fail("this ')' closes nothing");
     return made;

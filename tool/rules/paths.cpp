@@ -86,7 +86,7 @@ class walk {
         case BPF_ALU:
           now.a = compute(each, now);
           break;
-        case BPF_MISC:
+        default:  // BPF_MISC
           if (BPF_MISCOP(each.code) == BPF_TAX) {
             now.x = now.a;
           } else {

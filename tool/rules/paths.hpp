@@ -29,7 +29,7 @@ struct field {
     std::uint64_t at = offset;
     if (behind_header) {
       if (header >= packet.size()) return std::nullopt;
-      at += std::to_integer<std::uint32_t>(packet[header] & std::byte{15}) * 4;
+      at += std::to_integer<std::uint64_t>(packet[header] & std::byte{15}) * 4;
     }
     if (at + size > packet.size()) return std::nullopt;
     const auto place = static_cast<std::size_t>(at);

@@ -215,7 +215,7 @@ constexpr std::array names_follow = {"port"sv, "portrange"sv, "proto"sv, "protoc
 constexpr std::array joins = {"and"sv, "or"sv, "not"sv};
 
 bool is_keyword(std::string_view word) {
-  return std::binary_search(keywords.begin(), keywords.end(), word);
+  return std::ranges::binary_search(keywords, word);
 }
 
 bool consists_of(std::string_view word, std::string_view characters) {
