@@ -15,7 +15,7 @@ class descriptor {
   explicit descriptor(int fd, bool owned = true) noexcept : fd_(fd), owned_(owned) {}
   descriptor(descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)), owned_(other.owned_) {}
   descriptor& operator=(descriptor&& other) noexcept {
-    descriptor closed_at_the_end(std::move(*this));
+    const descriptor closed_at_the_end(std::move(*this));
     fd_ = std::exchange(other.fd_, -1);
     owned_ = other.owned_;
     return *this;

@@ -75,8 +75,8 @@ bool parse_hw_addr(std::string_view text, packet& about) {
   for (; !text.empty(); ++length) {
     const std::string_view digits = text.substr(0, text.find(':'));
     if (length == about.hw_addr.size() || digits.size() != 2) return false;
-    const auto [end, fault] = std::from_chars(digits.data(), digits.data() + 2, about.hw_addr[length], 16);
-    if (fault != std::errc{} || end != digits.data() + 2) return false;
+    const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), about.hw_addr[length], 16);
+    if (fault != std::errc{} || end != digits.data() + digits.size()) return false;
     text.remove_prefix(std::min<std::size_t>(3, text.size()));
   }
   about.hw_addr_length = static_cast<std::uint8_t>(length);

@@ -319,7 +319,7 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
       if (record.what == format::kind::frame && next_option(next_options, format_->swapped(), each) &&
           each.code == option_code::comment && parse_replacement_note(text_of(each.value)) == noted->about.id) {
         // Not parsed: it need not be IP any more.
-        const std::size_t link = static_cast<std::size_t>(into.payload.data() - found.data.data());
+        const auto link = static_cast<std::size_t>(into.payload.data() - found.data.data());
         noted->given = noted->given.with_payload(next.data.subspan(std::min(link, next.data.size())));
         size += record.size;
       }
@@ -427,8 +427,8 @@ result<batch> capture_reader::receive(clock::time_point deadline) & {
 result<batch> capture_reader::try_receive() & {
   return core_->receive({}, false);
 }
-result<void> capture_reader::set_verdict(const packet& which, const verdict& given) {
-  return core_->handed_out().set_verdict(which, given);
+result<void> capture_reader::set_verdict(const packet& which, const verdict& answer) {
+  return core_->handed_out().set_verdict(which, answer);
 }
 result<held_packet> capture_reader::hold(const packet& which) {
   return core_->handed_out().hold(which);
@@ -436,8 +436,8 @@ result<held_packet> capture_reader::hold(const packet& which) {
 result<void> capture_reader::flush() {
   return core_->handed_out().flush();
 }
-result<void> capture_reader::duplicate(const packet& which, std::span<const std::byte> copy) {
-  return core_->handed_out().duplicate(which, copy);
+result<void> capture_reader::duplicate(const packet& which, std::span<const std::byte> bytes) {
+  return core_->handed_out().duplicate(which, bytes);
 }
 void capture_reader::stop() noexcept {
   core_->stop();

@@ -77,7 +77,7 @@ void capture_queue::advance(const capture_handle& who) {
 void capture_queue::refill(member& who) {
   who.out->flush();
   while (who.unread == 0 && !ended_) arrive();
-  if (who.unread == 0 && !(wait_at_end_ && !error_)) post(who, {});
+  if (who.unread == 0 && (!wait_at_end_ || error_)) post(who, {});
 }
 
 void capture_queue::arrive() {
@@ -96,7 +96,7 @@ void capture_queue::arrive() {
   }
   const packet& next = (*arriving_)[next_arriving_++];
   const std::size_t index = index_of(next.family == family_ipv6);
-  member& whose = members_[index];
+  const member& whose = members_[index];
   if (whose.who == nullptr || whose.copies.mode == IPQ_COPY_NONE) {
     if (capture_handle* const other = members_[1 - index].who; whose.who == nullptr && other != nullptr) {
       other->count_wrong_family();

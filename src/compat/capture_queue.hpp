@@ -83,7 +83,7 @@ class capture_queue final : public shared_between_handles {
   member& member_of(const capture_handle& who) noexcept;
   void refill(member& who);
   void arrive();
-  void enqueue(std::size_t index, waiting_packet&& packet);
+  void enqueue(std::size_t index, waiting_packet&& made);
   void post(member& who, std::span<const unsigned char> message);
   void refuse(member& who, int code, const request_note& note);
   [[nodiscard]] std::uint32_t limit() const noexcept;

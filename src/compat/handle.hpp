@@ -100,7 +100,7 @@ class handle : public ipq_handle {
   [[gnu::cold]] int fail(int number, const char* operation, const char* cause = nullptr) noexcept;
   void describe_refused_verdict(std::uint32_t id, std::uint32_t value, int code) noexcept;
   /// Of what ipq_read() just returned, or will.
-  void set_refusal(std::string_view text) noexcept;
+  void set_refusal(std::string_view said) noexcept;
   [[nodiscard]] bool debugging() const noexcept { return debug_.load(std::memory_order_relaxed); }
   [[gnu::cold, gnu::format(printf, 2, 3)]] void debug(const char* format, ...) const noexcept;
 

@@ -171,7 +171,7 @@ result<datagram> socket::peek(std::span<std::byte> buffer) const {
 
 result<void> socket::let_signals_end_waits() const noexcept {
   // With any timeout the kernel does not restart the call (sock_intr_errno).
-  const timeval day{24 * 60 * 60, 0};
+  const timeval day{.tv_sec = 86'400, .tv_usec = 0};
   if (::setsockopt(fd(), SOL_SOCKET, SO_RCVTIMEO, &day, sizeof day) != 0) return failed("set timeout", errno);
   return {};
 }

@@ -254,7 +254,7 @@ batch queue::core::hand_over() {
   if (idle_ && count_ != 0) static_cast<void>(sender_->set_reader_waits(idle_ = false));
   undecided_ = count_;
   received_.fetch_add(count_, std::memory_order_relaxed);
-  return batch(packets(), events_);
+  return {packets(), events_};
 }
 
 void queue::core::take_unread() {

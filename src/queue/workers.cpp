@@ -136,7 +136,7 @@ class workers::crew {
 
   void note(const result<void>& ended) {
     const std::lock_guard locked(mutex_);
-    if (outcome_ && !thrown_ && !(!ended && ended.error().is(ECANCELED))) outcome_ = ended;
+    if (outcome_ && !thrown_ && (ended || !ended.error().is(ECANCELED))) outcome_ = ended;
   }
 
   void run(std::size_t worker) {
