@@ -24,15 +24,16 @@ bool write_file(const char* path, const std::string& text) {
   return written;
 }
 
-bool set_up_loopback() {
+// An error number, or 0.
+int set_up_loopback() {
   const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return false;
+  if (fd < 0) return errno;
   ifreq loopback{};
   std::memcpy(loopback.ifr_name, "lo", sizeof "lo");
   loopback.ifr_flags = IFF_UP;
-  const bool set = ::ioctl(fd, SIOCSIFFLAGS, &loopback) == 0;
+  const int error = ::ioctl(fd, SIOCSIFFLAGS, &loopback) == 0 ? 0 : errno;
   ::close(fd);
-  return set;
+  return error;
 }
 
 }  // namespace
@@ -54,9 +55,9 @@ outcome<void> enter_private_network() {
                   "sysctl kernel.apparmor_restrict_unprivileged_userns=0");
     }
   }
-  if (!set_up_loopback()) {
-    return fail(errno == EPERM ? no_rights : failed,
-                fmt::format("private network namespace: set up lo: {}: run it as root", std::strerror(errno)));
+  if (const int error = set_up_loopback(); error != 0) {
+    return fail(error == EPERM ? no_rights : failed,
+                fmt::format("private network namespace: set up lo: {}: run it as root", std::strerror(error)));
   }
   return {};
 }
