@@ -138,38 +138,41 @@ std::optional<ssize_t> kernel_handle::translate(std::span<std::byte> datagram, s
   if (!message) return std::nullopt;
   packet_room room;
   packet& queued = room.packet;
-  if (wire::parse_packet(*message, queued)) {
-    // Kernels of today name the input interface of forwarded packets in postrouting too; ip_queue's did not.
-    if (queued.hook > hook_forward) queued.indev = 0;
-    if (queued.hook < hook_forward) queued.outdev = 0;
-    return translate_packet(queued, datagram, into);
-  }
-  if (const auto reply = wire::parse_error(*message)) return translate_refusal(*reply, datagram, into);
-  return std::nullopt;
-}
-
-std::optional<ssize_t> kernel_handle::translate_packet(const packet& queued, std::span<std::byte> datagram,
-                                                       std::span<unsigned char> into) {
-  if (queued.family != (ipv6() ? family_ipv6 : family_ipv4)) {
-    const netlink::cancellation_off uninterrupted;
-    if (queue_->pass_on(datagram)) return std::nullopt;
-    queue_->drop(queued.id);
-    count_wrong_family();
-    debug("packet %u dropped: of family %u, which nobody here listens to", queued.id, queued.family);
+  if (!wire::parse_packet(*message, queued)) [[unlikely]]
+    return translate_refusal(*message, datagram, into);
+  // Kernels of today name the input interface of forwarded packets in postrouting too; ip_queue's did not.
+  if (queued.hook > hook_forward) queued.indev = 0;
+  if (queued.hook < hook_forward) queued.outdev = 0;
+  if (queued.family != (ipv6() ? family_ipv6 : family_ipv4)) [[unlikely]] {
+    pass_to_other_family(queued, datagram);
     return std::nullopt;
   }
   counters_.received.add();
-  const bool asked_for_all = copies_.load(std::memory_order_relaxed).range >= wire::max_payload;
-  if (queued.truncated && queued.payload.size() == wire::max_payload && asked_for_all) [[unlikely]] {
-    cut_.add(queued.id, queued.payload);
-  }
-  if (debugging()) [[unlikely]] {
-    debug("packet %u hook %u in \"%s\" out \"%s\" mark 0x%x: %zu of %u bytes", queued.id, queued.hook,
-          interfaces_.find(queued.indev).name.data(), interfaces_.find(queued.outdev).name.data(), queued.mark,
-          queued.payload.size(), queued.original_length);
-  }
+  if (queued.truncated) [[unlikely]]
+    note_cut(queued);
+  if (debugging()) [[unlikely]]
+    describe_packet(queued);
   const auto find = [&](std::uint32_t index, netlink::name_room name) { return interfaces_.find(index, name); };
   return deliver(write_packet(queued, find, into), into);
+}
+
+void kernel_handle::pass_to_other_family(const packet& queued, std::span<std::byte> datagram) {
+  const netlink::cancellation_off uninterrupted;
+  if (queue_->pass_on(datagram)) return;
+  queue_->drop(queued.id);
+  count_wrong_family();
+  debug("packet %u dropped: of family %u, which nobody here listens to", queued.id, queued.family);
+}
+
+void kernel_handle::note_cut(const packet& queued) {
+  const bool asked_for_all = copies_.load(std::memory_order_relaxed).range >= wire::max_payload;
+  if (queued.payload.size() == wire::max_payload && asked_for_all) cut_.add(queued.id, queued.payload);
+}
+
+void kernel_handle::describe_packet(const packet& queued) {
+  debug("packet %u hook %u in \"%s\" out \"%s\" mark 0x%x: %zu of %u bytes", queued.id, queued.hook,
+        interfaces_.find(queued.indev).name.data(), interfaces_.find(queued.outdev).name.data(), queued.mark,
+        queued.payload.size(), queued.original_length);
 }
 
 ssize_t kernel_handle::deliver(std::size_t length, std::span<unsigned char> into) noexcept {
@@ -177,8 +180,11 @@ ssize_t kernel_handle::deliver(std::size_t length, std::span<unsigned char> into
   return static_cast<ssize_t>(length);
 }
 
-std::optional<ssize_t> kernel_handle::translate_refusal(const wire::error_reply& reply, std::span<std::byte> datagram,
+std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& message, std::span<std::byte> datagram,
                                                         std::span<unsigned char> into) {
+  const auto parsed = wire::parse_error(message);
+  if (!parsed) return std::nullopt;
+  const wire::error_reply& reply = *parsed;
   const netlink::cancellation_off uninterrupted;
   const auto note = read_note(reply);
   if (!note || note->internal) return std::nullopt;
@@ -251,15 +257,24 @@ int kernel_handle::set_mode(std::uint8_t mode, std::size_t range) {
 
 int kernel_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark, std::size_t data_len,
                                const unsigned char* data) {
+  // What nearly every packet gets, by the shortest way, in as little code as can be: what a system call has put out of
+  // the processor's cache is to be fetched again.
+  const bool plain = value <= verdict_accept && (data_len == 0 || data == nullptr) && !mark;
+  if (!plain || ahead_ || queue_->shared() || debugging()) [[unlikely]]
+    return set_any_verdict(id, value, mark, data_len, data);
+  if (!queue_->send(queue_->plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value))) [[unlikely]]
+    return fail(IPQ_ERR_SEND, "set verdict");
+  (value == verdict_accept ? counters_.accepted : counters_.dropped).add();
+  return verdict_request_size;
+}
+
+int kernel_handle::set_any_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark,
+                                   std::size_t data_len, const unsigned char* data) {
   const std::size_t given = data != nullptr ? data_len : 0;
-  // What nearly every packet gets, by the shortest way.
-  if (value <= verdict_accept && given == 0 && !mark && !queue_->shared() && !debugging()) [[likely]] {
+  if (ahead_ && value <= verdict_accept && given == 0 && !mark && !queue_->shared() && !debugging()) {
     const int errno_before = errno;
     const auto answer = queue_->plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value);
-    const auto sent = ahead_ ? ahead_->send(queue_->socket(), answer) : queue_->send(answer);
-    if (!sent) {
-      return fail(IPQ_ERR_SEND, "set verdict");
-    }
+    if (!ahead_->send(queue_->socket(), answer)) return fail(IPQ_ERR_SEND, "set verdict");
     errno = errno_before;
     (value == verdict_accept ? counters_.accepted : counters_.dropped).add();
     return verdict_request_size;

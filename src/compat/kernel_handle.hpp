@@ -58,11 +58,14 @@ class kernel_handle final : public handle {
 
   /// nullopt: nothing for the program in it.
   [[gnu::hot]] std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);
-  [[gnu::hot]] std::optional<ssize_t> translate_packet(const packet& queued, std::span<std::byte> datagram,
-                                                       std::span<unsigned char> into);
-  [[gnu::cold]] std::optional<ssize_t> translate_refusal(const wire::error_reply& reply, std::span<std::byte> datagram,
+  [[gnu::cold]] void pass_to_other_family(const packet& queued, std::span<std::byte> datagram);
+  [[gnu::cold]] void note_cut(const packet& queued);
+  [[gnu::cold]] void describe_packet(const packet& queued);
+  [[gnu::cold]] std::optional<ssize_t> translate_refusal(const wire::message& message, std::span<std::byte> datagram,
                                                          std::span<unsigned char> into);
   ssize_t deliver(std::size_t length, std::span<unsigned char> into) noexcept;
+  [[gnu::noinline]] int set_any_verdict(ipq_id_t id, unsigned int value, std::optional<std::uint32_t> mark,
+                                        std::size_t data_len, const unsigned char* data);
   [[gnu::cold]] void describe_refusal(const request_note& note, int code, const wire::error_reply& reply);
 
   const netlink::socket_source& source_;

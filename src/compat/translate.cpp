@@ -7,14 +7,6 @@
 #include "wire/constants.hpp"
 
 namespace ipq::compat {
-namespace {
-
-constexpr packet_head empty_head{};
-
-}  // namespace
-
-const packet_head* const volatile packet_prototype = &empty_head;
-
 std::size_t write_refusal(int code, const request_note& request, std::uint32_t port_id,
                           std::span<unsigned char> into) noexcept {
   // What libipq sent as a mode: a header that counted itself twice, so the request was 56 bytes, the last 16 empty.

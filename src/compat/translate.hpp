@@ -30,13 +30,11 @@ struct [[gnu::packed, gnu::may_alias]] packet_head {
 };
 static_assert(sizeof(packet_head) == sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t), "no padding between them");
 
-/// As wire/packet.cpp begins a packet: what the compiler knows to be zero it would write by slower means than a copy.
-extern const packet_head* const volatile packet_prototype;
-
 /// `find`(index, name) writes the name of an interface and returns its ARPHRD_* type.
 template <class Find>
-void write_head(packet_head& message, const packet& queued, Find&& find, std::size_t length) {
-  message = *packet_prototype;
+[[gnu::always_inline]] inline void write_head(packet_head& message, const packet& queued, Find&& find,
+                                              std::size_t length) {
+  wire::clear(message);
   message.header.nlmsg_len = static_cast<std::uint32_t>(length);
   message.header.nlmsg_type = IPQM_PACKET;
   message.packet.packet_id = queued.id;

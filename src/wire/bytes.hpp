@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 namespace ipq::wire {
 
@@ -38,6 +39,20 @@ T load_be(const std::byte* at) noexcept {
 template <std::unsigned_integral T>
 void store_be(std::byte* at, T value) noexcept {
   store(at, big_endian(value));
+}
+
+/// Makes a small object zero by stores alone. What a compiler writes for memset of this size takes longer to start than
+/// the whole of it (`rep stos`), and copying an empty object reads memory that a system call has put out of the cache.
+template <class T>
+void clear(T& object) noexcept {
+  constexpr std::size_t size = 16;
+  using part [[gnu::vector_size(size), gnu::aligned(1), gnu::may_alias]] = long long;
+  std::byte* const at = reinterpret_cast<std::byte*>(&object);
+  [at]<std::size_t... I>(std::index_sequence<I...>) {
+    ((*reinterpret_cast<part*>(at + I * size) = part{}), ...);
+  }
+  (std::make_index_sequence<sizeof(T) / size>{});
+  std::memset(at + sizeof(T) / size * size, 0, sizeof(T) % size);
 }
 
 }  // namespace ipq::wire

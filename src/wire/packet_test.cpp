@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/message_bytes.hpp"
@@ -251,6 +253,32 @@ TEST(packet, nothing_is_made_up) {
   EXPECT_FALSE(kept->conntrack_info);
   EXPECT_EQ(kept->original_length, 0u);
   EXPECT_FALSE(kept->truncated);
+}
+
+TEST(packet, empty_one_is_all_zero_which_parsing_relies_on) {
+  static constexpr packet empty{};
+  const auto bytes = std::as_bytes(std::span(&empty, 1));
+  EXPECT_EQ(std::ranges::count(bytes, std::byte{0}), static_cast<std::ptrdiff_t>(bytes.size()));
+}
+
+TEST(packet, clearing_reaches_all_of_an_object_and_nothing_else) {
+  const auto check = [](auto size) {
+    std::array<std::byte, decltype(size)::value> object;
+    struct {
+      std::byte before{1};
+      decltype(object) within;
+      std::byte after{1};
+    } memory;
+    memory.within.fill(std::byte{1});
+    clear(memory.within);
+    EXPECT_EQ(std::ranges::count(memory.within, std::byte{0}), static_cast<std::ptrdiff_t>(object.size()));
+    EXPECT_EQ(memory.before, std::byte{1});
+    EXPECT_EQ(memory.after, std::byte{1});
+  };
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    (check(std::integral_constant<std::size_t, I + 1>{}), ...);
+  }
+  (std::make_index_sequence<40>{});
 }
 
 /// Attributes that are a number of 32 bits, and where it goes.
