@@ -185,6 +185,7 @@ class bulk final : public scenario {
       }
       on_.sender.end_with_empty(done);
     });
+    const raised_at_end ends(done);
     const stopwatch watch;
     const drained drained = loop->drain(std::numeric_limits<std::uint64_t>::max(), verdicts::accept, message_buffer());
     const expense spent = watch.stop();

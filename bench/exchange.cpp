@@ -78,6 +78,7 @@ class exchange final : public scenario {
       }
       on_.sender.end_with_empty(done);
     });
+    const raised_at_end ends(done);
     const watchdog watchdog;
     const stopwatch watch;
     const drained drained = loop->drain(std::numeric_limits<std::uint64_t>::max(), verdicts::accept, message_buffer());

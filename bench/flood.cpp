@@ -37,6 +37,7 @@ class flood final : public scenario {
       on_.sender.flood(packets_, size, seconds_apart_);
       on_.sender.end_with_empty(done);
     });
+    const raised_at_end ends(done);
     const watchdog watchdog;
     begin = true;
     const stopwatch watch;

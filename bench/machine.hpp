@@ -2,6 +2,7 @@
 // The CPUs, and threads on them.
 #pragma once
 
+#include <atomic>
 #include <exception>
 #include <functional>
 #include <string>
@@ -32,6 +33,18 @@ class companion {
  private:
   std::exception_ptr thrown_;
   std::thread thread_;
+};
+
+/// Raises a flag at the end of a scope, however that ends: a companion that waits for it would go on for ever.
+class raised_at_end {
+ public:
+  explicit raised_at_end(std::atomic<bool>& flag) noexcept : flag_(flag) {}
+  raised_at_end(const raised_at_end&) = delete;
+  raised_at_end& operator=(const raised_at_end&) = delete;
+  ~raised_at_end() { flag_ = true; }
+
+ private:
+  std::atomic<bool>& flag_;
 };
 
 }  // namespace bench
