@@ -51,7 +51,7 @@ struct recorder_counts {
 /// has options for: packet id, queue, direction, and the verdict in the numbers of Linux' traffic control, which are
 /// the only ones that Wireshark knows. The link type is Ethernet; a packet without a link header gets one with its
 /// hardware address as the source. A packet that its verdict replaced is followed by the one that took its place. Only
-/// whole blocks are written, at the latest some 20 ms after the packet: what a crash leaves can be read up to there.
+/// whole blocks are written, at the latest some 2 ms after the packet: what a crash leaves can be read up to there.
 class recorder {
  public:
   /// Overwrites an existing file; "-" is standard output. Errors: EINVAL a bad option; those of open(2), write(2) and
@@ -62,8 +62,8 @@ class recorder {
   /// Writes what waits; call close() before to learn whether it could be.
   ~recorder();
 
-  /// Copies the packet, and the replacement in its verdict. It takes no system call but a wake-up every 20 ms, and
-  /// never waits for the file, unless told so. False if the packet is lost.
+  /// Copies the packet, and the replacement in its verdict. It takes no system call but a wake-up a millisecond at
+  /// most, and never waits for the file, unless told so. False if the packet is lost.
   bool record(const packet& which, const verdict& given, const record_times& times = {});
 
   /// Writes what waits and ends the recording. The error is the last of writing, if something was lost by it: those of

@@ -30,7 +30,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t least_memory = 1 << 20;
-constexpr auto gathering = 20ms;  // between two wake-ups of the writer
+// Between two wake-ups of the writer: what is gathered is to fit the processor's cache, where both use it.
+constexpr auto gathering = 1ms;
 
 /// What waits to be written, in front of the bytes that its views will point to.
 struct waiting {
