@@ -47,7 +47,7 @@ template <class T>
 void clear(T& object) noexcept {
   constexpr std::size_t size = 16;
   using part [[gnu::vector_size(size), gnu::aligned(1), gnu::may_alias]] = long long;
-  std::byte* const at = reinterpret_cast<std::byte*>(&object);
+  auto* const at = reinterpret_cast<std::byte*>(&object);
   [at]<std::size_t... I>(std::index_sequence<I...>) {
     ((*reinterpret_cast<part*>(at + I * size) = part{}), ...);
   }
