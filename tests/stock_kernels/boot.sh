@@ -14,7 +14,8 @@ rm -rf "$share" "$folder/results.xml"
 mkdir -p "$share"
 cat >"$share/order"
 [ -s "$share/order" ] || { echo "no test has such a name" >&2; exit 2; }
-printf 'IPQ_STOCK_KERNEL=yes\nIPQ_TEST_PATIENCE=60\nCI=%s\n' "${CI:-}" >"$share/environment"
+# Fewer packets: in a flood the emulator meets an int3 of code that the kernel patches (static keys), and panics.
+printf 'IPQ_STOCK_KERNEL=yes\nIPQ_TEST_PATIENCE=60\nIPQ_TEST_PACKETS=20000\nCI=%s\n' "${CI:-}" >"$share/environment"
 
 # A machine that shares its processors with others may stand still for a while: no fault of the kernel.
 command_line='console=ttyS0 loglevel=5 panic=-1 nowatchdog rcupdate.rcu_cpu_stall_suppress=1 rdinit=/init'
