@@ -70,6 +70,16 @@ class workers_test : public live_queue {
     return must(workers::start(options, std::move(work)));
   }
   static workers_options range() { return {.queue = {.number = number}, .count = count}; }
+  /// A datagram of each flow arrives and is counted; ends the workers.
+  void expect_flows_served(workers& pool) {
+    for (int i = 0; i < flows; ++i) {
+      send(i, "x");
+      EXPECT_EQ(arrived(i), "x");
+    }
+    pool.stop();
+    must(pool.join());
+    EXPECT_EQ(pool.stats().accepted, static_cast<std::uint64_t>(flows));
+  }
   static void expect_all_free() {
     for (std::uint16_t i = 0; i < count; ++i) {
       const auto opened = queue::open({.number = static_cast<std::uint16_t>(number + i)});
@@ -128,13 +138,7 @@ TEST_F(workers_test, printed_rule_feeds_their_range) {
                                    "-p udp --dport 5000");
   must_run(rule.insert(rule.find(' '), "-legacy -w"));
   workers pool = must_start(range(), serve_all);
-  for (int i = 0; i < flows; ++i) {
-    send(i, "x");
-    EXPECT_EQ(arrived(i), "x");
-  }
-  pool.stop();
-  must(pool.join());
-  EXPECT_EQ(pool.stats().accepted, static_cast<std::uint64_t>(flows));
+  expect_flows_served(pool);
 }
 
 TEST_F(workers_test, both_directions_of_a_flow_meet_one_worker) {
@@ -397,13 +401,7 @@ TEST_F(workers_test, in_another_network_namespace) {
   workers_options options = range();
   options.queue.network_namespace_fd = far_ns().fd();
   workers pool = must_start(options, serve_all);
-  for (int i = 0; i < flows; ++i) {
-    send(i, "x");
-    EXPECT_EQ(arrived(i), "x");
-  }
-  pool.stop();
-  must(pool.join());
-  EXPECT_EQ(pool.stats().accepted, static_cast<std::uint64_t>(flows));
+  expect_flows_served(pool);
 }
 
 }  // namespace
