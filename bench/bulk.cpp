@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <future>
 #include <limits>
 #include <vector>
@@ -47,7 +46,8 @@ file_descriptor open_tcp() {
 // A thread in a network namespace of its own that takes what is sent to it and answers with how much it was.
 class far_end {
  public:
-  explicit far_end(std::vector<int> cpus) : thread_(std::move(cpus), [this] { live(); }) {
+  explicit far_end(std::vector<int> cpus)
+      : thread_(std::move(cpus), [this](const std::stop_token& end) { live(end); }) {
     const std::string needs = "the kernel needs CONFIG_VETH";
     const auto pid = there_.get_future().get();
     if (pid == 0) thread_.join();  // throws
@@ -59,10 +59,9 @@ class far_end {
     connected_.set_value();
     listens_.get_future().get();
   }
-  ~far_end() { ended_ = true; }
 
  private:
-  void live() {
+  void live(const std::stop_token& end) {
     try {
       if (unshare(CLONE_NEWNET) != 0) throw unavailable(with_errno("cannot make a second network namespace"));
     } catch (...) {
@@ -76,7 +75,7 @@ class far_end {
       run_program({"ip", "link", "set", "bulk1", "up"}, "");
       const file_descriptor queued = listen_on(queued_port), free = listen_on(free_port);
       listens_.set_value();
-      while (!ended_) {
+      while (!end.stop_requested()) {
         std::array<pollfd, 2> both{pollfd{queued.get(), POLLIN, 0}, pollfd{free.get(), POLLIN, 0}};
         if (poll(both.data(), both.size(), 100) <= 0) continue;
         take(both[0].revents != 0 ? queued : free);
@@ -107,7 +106,6 @@ class far_end {
   std::vector<char> buffer_ = std::vector<char>(chunk);
   std::promise<pid_t> there_;
   std::promise<void> connected_, listens_;
-  std::atomic<bool> ended_ = false;
   companion thread_;
 };
 
@@ -169,27 +167,24 @@ class bulk final : public scenario {
     sample result;
     const watchdog watchdog;
     if (chosen.through == nullptr) {
-      companion sending({on_.other_cpu}, [&] { rate = transfer(free_port, seconds); });
+      companion sending({on_.other_cpu}, [&](const auto&) { rate = transfer(free_port, seconds); });
       sending.join();
       result.figures = {rate * 1e-9, 0};
       return result;
     }
     const auto loop = chosen.through->open({.gso = chosen.gso, .copy_range = chosen.copy_range});
-    std::atomic<bool> done = false;
-    companion sending({on_.other_cpu}, [&] {
+    companion sending({on_.other_cpu}, [&](const std::stop_token& end) {
       try {
         rate = transfer(queued_port, seconds);
       } catch (...) {
         on_.sender.send(1, 0);
         throw;
       }
-      on_.sender.end_with_empty(done);
+      on_.sender.end_with_empty(end);
     });
-    const raised_at_end ends(done);
     const stopwatch watch;
     const drained drained = loop->drain(std::numeric_limits<std::uint64_t>::max(), verdicts::accept, message_buffer());
     const expense spent = watch.stop();
-    done = true;
     sending.join();
     result.packets = drained.packets;
     result.figures = {rate * 1e-9, static_cast<double>(drained.packets) / spent.wall_seconds};

@@ -84,7 +84,7 @@ class delay final : public scenario {
     process server("ipq run", on_.cpu, std::vector<std::string>{IPQ_COMMAND, "run", "delay 50ms"});
     std::vector<double> durations;
     durations.reserve(on_.packets);
-    companion traffic({on_.other_cpu}, [&] { stream(durations); });
+    companion traffic({on_.other_cpu}, [&](const auto&) { stream(durations); });
     traffic.join();
     const double spent = server.cpu_seconds();
     server.end();

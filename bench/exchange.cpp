@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 
 #include "drain.hpp"
@@ -68,22 +67,19 @@ class exchange final : public scenario {
     const auto loop = contestants_[index]->open({});
     const std::uint64_t exchanges = std::max<std::uint64_t>(on_.packets / 4, 100);
     std::vector<double> times(exchanges);
-    std::atomic<bool> done = false;
-    companion talking({on_.other_cpu}, [&] {
+    companion talking({on_.other_cpu}, [&](const std::stop_token& end) {
       for (unsigned warming = 0; warming < 50; ++warming) talk_.exchange();
       for (auto& time : times) {
         const double before = now(CLOCK_MONOTONIC);
         talk_.exchange();
         time = (now(CLOCK_MONOTONIC) - before) * 1e6;
       }
-      on_.sender.end_with_empty(done);
+      on_.sender.end_with_empty(end);
     });
-    const raised_at_end ends(done);
     const watchdog watchdog;
     const stopwatch watch;
     const drained drained = loop->drain(std::numeric_limits<std::uint64_t>::max(), verdicts::accept, message_buffer());
     const expense spent = watch.stop();
-    done = true;
     talking.join();
 
     std::sort(times.begin(), times.end());

@@ -30,20 +30,18 @@ class flood final : public scenario {
     loop->drain(1, verdicts::drop, message_buffer());
 
     const auto arrived = filler.arrived();
-    std::atomic<bool> begin = false, done = false;
-    companion sending({on_.other_cpu}, [&] {
+    std::atomic<bool> begin = false;
+    companion sending({on_.other_cpu}, [&](const std::stop_token& end) {
       on_.sender.prepare(2 * max_length, size);
       while (!begin) continue;
       on_.sender.flood(packets_, size, seconds_apart_);
-      on_.sender.end_with_empty(done);
+      on_.sender.end_with_empty(end);
     });
-    const raised_at_end ends(done);
     const watchdog watchdog;
     begin = true;
     const stopwatch watch;
     const drained drained = loop->drain(std::numeric_limits<std::uint64_t>::max(), verdicts::accept, message_buffer());
     const expense spent = watch.stop();
-    done = true;
     sending.join();
 
     sample result{.packets = drained.packets, .lost = packets_ - drained.packets};

@@ -58,21 +58,18 @@ std::string load() {
   return line.substr(0, line.find(' '));
 }
 
-companion::companion(std::vector<int> cpus, std::function<void()> work)
-    : thread_([this, cpus = std::move(cpus), work = std::move(work)] {
+companion::companion(std::vector<int> cpus, std::function<void(const std::stop_token&)> work)
+    : thread_([this, cpus = std::move(cpus), work = std::move(work)](const std::stop_token& end) {
         try {
           run_on(cpus);
-          work();
+          work(end);
         } catch (...) {
           thrown_ = std::current_exception();
         }
       }) {}
 
-companion::~companion() {
-  if (thread_.joinable()) thread_.join();
-}
-
 void companion::join() {
+  thread_.request_stop();
   thread_.join();
   if (thrown_) std::rethrow_exception(thrown_);
 }

@@ -2,9 +2,9 @@
 // The CPUs, and threads on them.
 #pragma once
 
-#include <atomic>
 #include <exception>
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,27 +24,16 @@ std::string load();
 // A thread beside the reader's. What it throws comes out of join().
 class companion {
  public:
-  companion(std::vector<int> cpus, std::function<void()> work);
+  companion(std::vector<int> cpus, std::function<void(const std::stop_token&)> work);
   companion(const companion&) = delete;
   companion& operator=(const companion&) = delete;
-  ~companion();
+  /// Asks for its end and waits for it. join() throws what the work has thrown.
+  ~companion() = default;
   void join();
 
  private:
   std::exception_ptr thrown_;
-  std::thread thread_;
-};
-
-/// Raises a flag at the end of a scope, however that ends: a companion that waits for it would go on for ever.
-class raised_at_end {
- public:
-  explicit raised_at_end(std::atomic<bool>& flag) noexcept : flag_(flag) {}
-  raised_at_end(const raised_at_end&) = delete;
-  raised_at_end& operator=(const raised_at_end&) = delete;
-  ~raised_at_end() { flag_ = true; }
-
- private:
-  std::atomic<bool>& flag_;
+  std::jthread thread_;
 };
 
 }  // namespace bench

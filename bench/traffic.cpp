@@ -103,9 +103,9 @@ void sender::flood(std::uint64_t packets, std::size_t size, double seconds_apart
   }
 }
 
-void sender::end_with_empty(const std::atomic<bool>& done) {
+void sender::end_with_empty(const std::stop_token& end) {
   if (sockets_.empty()) add_socket();
-  while (!done) {
+  while (!end.stop_requested()) {
     if (::send(sockets_[0].get(), nullptr, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN) {
       throw failure(with_errno("cannot send an empty UDP packet over loopback"));
     }

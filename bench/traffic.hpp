@@ -2,9 +2,9 @@
 // Both ends of the UDP traffic: what fills the queue, and where accepted packets arrive.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 namespace bench {
@@ -38,7 +38,7 @@ class sender {
   void send_one(std::uint64_t number, std::span<const char> payload) const;
   void flood(std::uint64_t packets, std::size_t size, double seconds_apart = 0);
   // Sends an empty datagram, and more of them from time to time, until `done`.
-  void end_with_empty(const std::atomic<bool>& done);
+  void end_with_empty(const std::stop_token& end);
 
  private:
   void add_socket();

@@ -42,7 +42,7 @@ class workers final : public scenario {
       const auto second = ipq_queue.open({.max_length = static_cast<unsigned>(each), .queue = 1});
       second_.fill(second->fd(), each, size);
       std::barrier together(2);
-      companion worker({on_.other_cpu}, [&] {
+      companion worker({on_.other_cpu}, [&](const auto&) {
         together.arrive_and_wait();
         second->drain(each, verdicts::accept, {});
         together.arrive_and_wait();
