@@ -5,8 +5,6 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "filter_handler.hpp"
-#include "option.hpp"
-#include "units.hpp"
 
 namespace tool {
 namespace {
@@ -18,19 +16,12 @@ int decide(const char* command, const char* description, const ipq::verdict& mat
   std::vector<std::string> words;
   job.matching = matching;
   add_live_options(line, options);
-  add_option(
-      line.app(), "--else", job.others,
-      [](std::string_view text) -> parsed<ipq::verdict> {
-        if (text == "accept") return ipq::verdict::accept();
-        if (text == "drop") return ipq::verdict::drop();
-        return std::unexpected(fmt::format("'{}': expected accept or drop", text));
-      },
-      "what becomes of packets that do not match; without it accept")
-      ->type_name("accept|drop");
+  line.add_option("--else", "accept|drop", job.others, parse_verdict,
+                  "what becomes of packets that do not match; without it accept");
   job.how.lines = false;
-  line.app().add_flag("-v,--verbose", job.how.lines, "print what matches");
-  add_show_options(line.app(), job.how);
-  line.app().add_option("FILTER", words, "what matches, as in pcap-filter(7) and ipq-rules(5); without it everything");
+  line.add_flag("-v,--verbose", job.how.lines, "print what matches");
+  add_show_options(line, job.how);
+  line.add_arguments("FILTER", words, "what matches, as in pcap-filter(7) and ipq-rules(5); without it everything");
   if (const auto end = line.parse(argc, argv)) return *end;
   auto filter = compile_filter(words);
   if (!filter) return report(command, filter.error());

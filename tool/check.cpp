@@ -2,6 +2,7 @@
 // ipq check: whether rules are right.
 #include <fmt/format.h>
 
+#include "command_line.hpp"
 #include "commands.hpp"
 #include "rule_options.hpp"
 
@@ -10,7 +11,7 @@ namespace tool {
 int check_main(int argc, char** argv) {
   command_line line("check", "Checks rules as ipq run would, and starts nothing.");
   rule_options options;
-  add_rule_options(line.app(), options);
+  add_rule_options(line, options);
   if (const auto end = line.parse(argc, argv)) return *end;
   const auto rules = compile_rules(options);
   if (!rules) return report("check", rules.error());

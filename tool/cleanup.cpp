@@ -17,7 +17,7 @@ int cleanup_main(int argc, char** argv) {
       "cleanup",
       "Removes the rules of --select whose process is gone and had no time to remove them. Rules of living\n"
       "processes, and all others, stay.");
-  line.app().add_flag("--dry-run", dry_run, "only show them");
+  line.add_flag("--dry-run", dry_run, "only show them");
   if (const auto end = line.parse(argc, argv)) return *end;
 
   const auto access = ipq::check_queue_access();

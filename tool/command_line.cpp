@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -15,9 +16,62 @@
 
 namespace tool {
 
-command_line::command_line(const char* name, const char* description) : app_(description, fmt::format("ipq {}", name)) {
-  app_.add_option("--netns", netns_, "work in this network namespace: a name of `ip netns`, or a path")
-      ->type_name("NAME");
+command_line::command_line(const char* name, const char* description)
+    : app_(std::make_unique<CLI::App>(description, fmt::format("ipq {}", name))) {
+  add_option("--netns", "NAME", netns_, "work in this network namespace: a name of `ip netns`, or a path");
+}
+
+command_line::~command_line() = default;
+
+void command_line::add_argument(const char* name, std::string& value, const char* help) {
+  app_->add_option(name, value, help)->required();
+}
+
+void command_line::add_arguments(const char* name, std::vector<std::string>& values, const char* help) {
+  app_->add_option(name, values, help);
+}
+
+void command_line::add_flag(const char* names, bool& value, const char* help) {
+  app_->add_flag(names, value, help);
+}
+
+void command_line::add_off_flag(const char* names, bool& value, const char* help) {
+  app_->add_flag_callback(
+      names, [&value] { value = false; }, help);
+}
+
+void command_line::add_option(const char* names, const char* form, reader read, const char* help) {
+  const std::string_view all = names;
+  std::string longest(all.substr(all.find(',') + 1));
+  app_->add_option_function<std::string>(
+          names,
+          [read = std::move(read), longest = std::move(longest)](const std::string& text) {
+            if (const auto taken = read(text); !taken) throw CLI::ValidationError(longest, taken.error());
+          },
+          help)
+      ->type_name(form);
+}
+
+void command_line::add_option(const char* names, const char* form, std::string& value, const char* help) {
+  app_->add_option(names, value, help)->type_name(form);
+}
+
+void command_line::add_repeated(const char* names, const char* form, int words, std::vector<std::string>& values,
+                                const char* help) {
+  app_->add_option(names, values, help)
+      ->type_name(form)
+      ->type_size(words)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void command_line::exclude(const char* option, const char* other) {
+  app_->get_option(option)->excludes(app_->get_option(other));
+}
+
+void command_line::need(const char* option, const char* other) {
+  app_->get_option(option)->needs(app_->get_option(other));
 }
 
 std::optional<int> command_line::parse(int argc, char** argv) {
@@ -28,17 +82,17 @@ std::optional<int> command_line::parse(int argc, char** argv) {
   }
   std::ranges::reverse(words);
   try {
-    app_.parse(std::move(words));
+    app_->parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app_.help());
+    fmt::print("{}", app_->help());
     return done;
   } catch (const CLI::ParseError& wrong) {
-    fmt::print(stderr, "{}: {}; {} --help lists what there is\n", app_.get_name(), wrong.what(), app_.get_name());
+    fmt::print(stderr, "{}: {}; {} --help lists what there is\n", app_->get_name(), wrong.what(), app_->get_name());
     return wrong_usage;
   }
   if (netns_.empty()) return std::nullopt;
   if (const auto entered = enter_netns(netns_); !entered) {
-    fmt::print(stderr, "{}: {}\n", app_.get_name(), entered.error().message);
+    fmt::print(stderr, "{}: {}\n", app_->get_name(), entered.error().message);
     return entered.error().code;
   }
   return std::nullopt;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "command_line.hpp"
 #include "commands.hpp"
 #include "ipq/owned_packet.hpp"
 #include "print.hpp"
@@ -271,11 +272,11 @@ int compare_main(int argc, char** argv) {
   command_line line("compare",
                     "Shows the packets whose verdicts differ: between two recordings, or, with --on, between two rule\n"
                     "files on one capture. Exit status: 0 none differ, 1 some do, 2 it could not be done.");
-  line.app().add_option("A", paths[0], "a recording, or a rule file")->required();
-  line.app().add_option("B", paths[1], "the other")->required();
-  line.app().add_option("--on", capture, "judge this capture by the rule files A and B")->type_name("CAPTURE");
-  add_replay_options(line.app(), options);
-  line.app().add_flag("--json", json, "for programs: an object a line");
+  line.add_argument("A", paths[0], "a recording, or a rule file");
+  line.add_argument("B", paths[1], "the other");
+  line.add_option("--on", "CAPTURE", capture, "judge this capture by the rule files A and B");
+  add_replay_options(line, options);
+  line.add_flag("--json", json, "for programs: an object a line");
   if (const auto end = line.parse(argc, argv)) return *end == done ? static_cast<int>(done) : trouble;
 
   comparison result(paths[0], paths[1], json);

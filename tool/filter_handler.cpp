@@ -72,11 +72,10 @@ interface_names make_interface_names(std::shared_ptr<const ipq::interface_names>
   };
 }
 
-void add_show_options(CLI::App& to, show& how) {
+void add_show_options(command_line& to, show& how) {
   to.add_flag("--json", how.json, "one JSON object a line, for machines");
   to.add_flag("-x,--bytes", how.style.bytes, "print the bytes, too");
-  to.add_flag_callback(
-      "-t,--no-time", [&how] { how.style.time = false; }, "do not print the time of day");
+  to.add_off_flag("-t,--no-time", how.style.time, "do not print the time of day");
 }
 
 int run_filter(const char* command, const live_options& options, const filter_job& job) {

@@ -14,11 +14,9 @@
 #include "print.hpp"
 #include "rules/filter.hpp"
 
-namespace CLI {
-class App;
-}
-
 namespace tool {
+
+class command_line;
 
 /// How packets that match are shown.
 struct show {
@@ -45,6 +43,6 @@ struct filter_job {
 int run_filter(const char* command, const live_options& options, const filter_job& job);
 
 /// Adds -x, -t and --json.
-void add_show_options(CLI::App& to, show& how);
+void add_show_options(command_line& to, show& how);
 
 }  // namespace tool

@@ -7,8 +7,6 @@
 #include <tuple>
 
 #include "command_line.hpp"
-#include "option.hpp"
-#include "units.hpp"
 
 namespace tool {
 namespace {
@@ -24,10 +22,6 @@ parsed<std::pair<std::uint16_t, std::uint16_t>> parse_queues(std::string_view te
   if (*last < *first) return std::unexpected(fmt::format("{}: the first queue is above the last", text));
   if (*last - *first >= 256) return std::unexpected(fmt::format("{}: at most 256 queues", text));
   return std::pair(static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last));
-}
-
-auto number_between(std::uint64_t least, std::uint64_t most) {
-  return [=](std::string_view text) { return parse_number(text, least, most); };
 }
 
 }  // namespace
@@ -47,35 +41,27 @@ ipq::queue_options live_options::queue(std::uint16_t number) const {
 }
 
 void add_live_options(command_line& to, live_options& options) {
-  CLI::App& app = to.app();
-  app.add_option_function<std::string>(
-         "-q,--queue",
-         [&options](const std::string& text) {
-           const auto range = parse_queues(text);
-           if (!range) throw CLI::ValidationError("--queue", range.error());
-           std::tie(options.first_queue, options.last_queue) = *range;
-         },
-         "serve this queue, or these: N or N-M; without it 0")
-      ->type_name("N[-M]");
-  add_option(app, "--max-length", options.max_length, number_between(1, std::numeric_limits<std::uint32_t>::max()),
-             "packets that may wait in each queue, before it is full; without it 1024")
-      ->type_name("N");
-  add_option(app, "--copy-range", options.copy_range, number_between(1, 65531),
-             "bytes of each packet to look at; without it all")
-      ->type_name("BYTES");
-  app.add_flag("--fail-open", options.fail_open, "accept what finds the queue full, instead of dropping it");
-  app.add_flag("--gso", options.gso, "take segments unsplit: faster for TCP");
-  add_option(app, "--count", options.count, number_between(1, std::numeric_limits<std::uint64_t>::max()),
-             "end after so many packets")
-      ->type_name("N");
-  add_option(
-      app, "--for", options.duration, [](std::string_view text) { return parse_duration(text); },
-      "end after this time, as 10s or 5min")
-      ->type_name("TIME");
-  add_option(app, "--workers", options.workers, number_between(1, 256),
-             "threads that share the queues, at most one a queue; without it 1")
-      ->type_name("N");
-  options.selection.add_to(app);
+  to.add_option(
+      "-q,--queue", "N[-M]",
+      [&options](std::string_view text) -> parsed<void> {
+        const auto range = parse_queues(text);
+        if (!range) return std::unexpected(range.error());
+        std::tie(options.first_queue, options.last_queue) = *range;
+        return {};
+      },
+      "serve this queue, or these: N or N-M; without it 0");
+  to.add_option("--max-length", "N", options.max_length, number_between(1, std::numeric_limits<std::uint32_t>::max()),
+                "packets that may wait in each queue, before it is full; without it 1024");
+  to.add_option("--copy-range", "BYTES", options.copy_range, number_between(1, 65531),
+                "bytes of each packet to look at; without it all");
+  to.add_flag("--fail-open", options.fail_open, "accept what finds the queue full, instead of dropping it");
+  to.add_flag("--gso", options.gso, "take segments unsplit: faster for TCP");
+  to.add_option("--count", "N", options.count, number_between(1, std::numeric_limits<std::uint64_t>::max()),
+                "end after so many packets");
+  to.add_option("--for", "TIME", options.duration, parse_duration, "end after this time, as 10s or 5min");
+  to.add_option("--workers", "N", options.workers, number_between(1, 256),
+                "threads that share the queues, at most one a queue; without it 1");
+  options.selection.add_to(to);
 }
 
 outcome<void> check(const live_options& options) {

@@ -15,7 +15,7 @@
 
 #include "ipq/address.hpp"
 #include "ipq/status.hpp"
-#include "units.hpp"
+#include "values.hpp"
 
 namespace tool {
 namespace {

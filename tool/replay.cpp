@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "command_line.hpp"
 #include "commands.hpp"
 #include "ipq/recorder.hpp"
 #include "log_lines.hpp"
@@ -293,18 +294,15 @@ int replay_main(int argc, char** argv) {
   command_line line("replay",
                     "Judges the packets of a capture with rules, as ipq run judges live ones: pcap or pcapng, also\n"
                     "packed with gzip or zstd, or a recording of ipq. Needs no rights.");
-  line.app().add_option("IN", capture, "the capture; - is standard input")->required();
-  add_rule_options(line.app(), rules_from);
-  line.app().add_option("-w,--write", recording, "record every packet with its verdict, as pcapng")->type_name("OUT");
-  line.app()
-      .add_option("--passed", passed, "write what passes, as changed, in the capture's own format")
-      ->type_name("OUT");
-  line.app()
-      .add_option("--pace", pace, "in the capture's own time, 10 ten times as fast, 0 as fast as possible (0)")
-      ->check(CLI::Range(0.0, 1e9));
-  add_replay_options(line.app(), options);
-  line.app().add_flag("--json", json, "the summary for programs");
-  line.app().add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
+  line.add_argument("IN", capture, "the capture; - is standard input");
+  add_rule_options(line, rules_from);
+  line.add_option("-w,--write", "OUT", recording, "record every packet with its verdict, as pcapng");
+  line.add_option("--passed", "OUT", passed, "write what passes, as changed, in the capture's own format");
+  line.add_option("--pace", "FACTOR", pace, decimal_between(0, 1e9),
+                  "times faster than the capture's own time, 1 as it was, 0 as fast as possible; without it 0");
+  add_replay_options(line, options);
+  line.add_flag("--json", json, "the summary for programs");
+  line.add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
   if (const auto end = line.parse(argc, argv)) return *end;
   if (recording == "-" && passed == "-") {
     return report("replay", {wrong_usage, "-w and --passed can't both be standard output"});

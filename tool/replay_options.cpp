@@ -3,39 +3,46 @@
 
 #include <fmt/format.h>
 
-#include <map>
+#include <algorithm>
+#include <array>
 
+#include "command_line.hpp"
 #include "ipq/decode.hpp"
 
 namespace tool {
 namespace {
 
-const std::map<std::string, std::uint8_t> hooks{
-    {"prerouting", std::uint8_t{0}}, {"input", std::uint8_t{1}},       {"forward", std::uint8_t{2}},
-    {"output", std::uint8_t{3}},     {"postrouting", std::uint8_t{4}},
-};
+parsed<std::uint8_t> parse_hook(std::string_view text) {
+  // By number.
+  static constexpr std::array<std::string_view, 5> names{"prerouting", "input", "forward", "output", "postrouting"};
+  const auto* const found = std::ranges::find(names, text);
+  if (found != names.end()) return static_cast<std::uint8_t>(found - names.begin());
+  return std::unexpected(fmt::format("'{}': expected prerouting, input, forward, output or postrouting", text));
+}
 
 }  // namespace
 
-void add_replay_options(CLI::App& to, replay_options& options) {
-  to.add_option("--hook", options.hook, "where packets of a plain capture are: prerouting to postrouting (forward)")
-      ->check(CLI::IsMember(hooks));
-  to.add_option("--interface", options.interface, "their interface, where the capture names none")->type_name("NAME");
-  to.add_option("--else", options.otherwise, "for what no rule decides: accept or drop (accept)")
-      ->check(CLI::IsMember({"accept", "drop"}));
-  to.add_option("--seed", options.seed, "of loss, jitter and the like: the same gives the same again (0)");
+void add_replay_options(command_line& to, replay_options& options) {
+  to.add_option("--hook", "HOOK", options.hook, parse_hook,
+                "where packets of a plain capture are: prerouting, input, forward, output or postrouting; "
+                "without it forward");
+  to.add_option("--interface", "NAME", options.interface, "their interface, where the capture names none");
+  to.add_option("--else", "accept|drop", options.otherwise, parse_verdict,
+                "what becomes of packets that no rule matches; without it accept");
+  to.add_option("--seed", "N", options.seed, number_between(0, ~0ull),
+                "of loss, jitter and the like: the same gives the same again; without it 0");
 }
 
 ipq::capture_options capture_options_of(const replay_options& from) {
-  return {.hook = hooks.at(from.hook), .interface = from.interface};
+  return {.hook = from.hook, .interface = from.interface};
 }
 
 ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, const replay_options& from,
                                      const ipq::capture_reader& names) {
   return ipq::tool::rules::engine(
-      rules, {.seed = from.seed,
-              .otherwise = from.otherwise == "drop" ? ipq::verdict::drop() : ipq::verdict::accept(),
-              .names = [&names](std::uint32_t index) { return names.interface_name(index); }});
+      rules, {.seed = from.seed, .otherwise = from.otherwise, .names = [&names](std::uint32_t index) {
+                return names.interface_name(index);
+              }});
 }
 
 failure about_file(const std::string& path, const ipq::error& what) {

@@ -5,20 +5,22 @@
 #include <cstdint>
 #include <string>
 
-#include "command_line.hpp"
+#include "failure.hpp"
 #include "ipq/capture.hpp"
 #include "rules/engine.hpp"
 
 namespace tool {
 
+class command_line;
+
 struct replay_options {
-  std::string hook = "forward";
+  std::uint8_t hook = 2;
   std::string interface = {};
-  std::string otherwise = "accept";
+  ipq::verdict otherwise = ipq::verdict::accept();
   std::uint64_t seed = 0;
 };
 
-void add_replay_options(CLI::App& to, replay_options& options);
+void add_replay_options(command_line& to, replay_options& options);
 
 [[nodiscard]] ipq::capture_options capture_options_of(const replay_options& from);
 /// `names` is asked for interfaces as long as there is an engine.

@@ -3,15 +3,13 @@
 
 #include <fmt/format.h>
 
+#include "command_line.hpp"
+
 namespace tool {
 
-void add_rule_options(CLI::App& to, rule_options& options) {
-  to.add_option("-f,--file", options.files, "read rules from this file; may be repeated")
-      ->type_name("FILE")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  to.add_option("RULE", options.arguments, "rules, each one argument: 'drop : udp port 53'");
+void add_rule_options(command_line& to, rule_options& options) {
+  to.add_repeated("-f,--file", "FILE", 1, options.files, "read rules from this file; may be repeated");
+  to.add_arguments("RULE", options.arguments, "rules, each one argument: 'drop : udp port 53'");
 }
 
 outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {

@@ -5,17 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "command_line.hpp"
+#include "failure.hpp"
 #include "rules/ruleset.hpp"
 
 namespace tool {
+
+class command_line;
 
 struct rule_options {
   std::vector<std::string> files;
   std::vector<std::string> arguments;
 };
 
-void add_rule_options(CLI::App& to, rule_options& options);
+void add_rule_options(command_line& to, rule_options& options);
 
 /// Reads the files and compiles everything: files first, then arguments, in their order. Failures: wrong_usage, with
 /// each fault's place, its line and a caret.

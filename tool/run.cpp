@@ -14,11 +14,10 @@
 #include "commands.hpp"
 #include "filter_handler.hpp"
 #include "metrics.hpp"
-#include "option.hpp"
 #include "recordings.hpp"
 #include "rule_handler.hpp"
 #include "rule_options.hpp"
-#include "units.hpp"
+#include "values.hpp"
 
 namespace tool {
 namespace {
@@ -34,12 +33,6 @@ struct run_options {
   bool time = true;
 };
 
-parsed<ipq::verdict> parse_verdict(std::string_view text) {
-  if (text == "accept") return ipq::verdict::accept();
-  if (text == "drop") return ipq::verdict::drop();
-  return std::unexpected(fmt::format("'{}': expected accept or drop", text));
-}
-
 parsed<std::uint32_t> parse_mark(std::string_view text) {
   const bool hex = text.starts_with("0x");
   std::uint32_t value = 0;
@@ -52,41 +45,30 @@ parsed<std::uint32_t> parse_mark(std::string_view text) {
 }
 
 void add_options(command_line& line, run_options& options) {
-  CLI::App& app = line.app();
   add_live_options(line, options.live);
-  add_rule_options(app, options.rules);
-  add_option(app, "--else", options.otherwise, parse_verdict,
-             "what becomes of packets that no rule matches; without it accept")
-      ->type_name("accept|drop");
-  add_option(
-      app, "--seed", options.seed, [](std::string_view text) { return parse_number(text, 0, ~0ull); },
-      "make loss, jitter and the like the same every time")
-      ->type_name("N");
-  add_option(
-      app, "--delay-packets", options.limits.packets,
-      [](std::string_view text) { return parse_number(text, 1, 10'000'000); },
-      "packets that may wait for their time, in each worker; without it 100000")
-      ->type_name("N");
-  add_option(
-      app, "--delay-bytes", options.limits.bytes,
+  add_rule_options(line, options.rules);
+  line.add_option("--else", "accept|drop", options.otherwise, parse_verdict,
+                  "what becomes of packets that no rule matches; without it accept");
+  line.add_option("--seed", "N", options.seed, number_between(0, ~0ull),
+                  "make loss, jitter and the like the same every time");
+  line.add_option("--delay-packets", "N", options.limits.packets, number_between(1, 10'000'000),
+                  "packets that may wait for their time, in each worker; without it 100000");
+  line.add_option(
+      "--delay-bytes", "SIZE", options.limits.bytes,
       [](std::string_view text) { return parse_size(text, 1, std::uint64_t{1} << 40); },
-      "the same in bytes, as 64M; without it 256M")
-      ->type_name("SIZE");
-  add_option(
-      app, "--delay-full", options.limits.beyond,
+      "the same in bytes, as 64M; without it 256M");
+  line.add_option(
+      "--delay-full", "accept|drop", options.limits.beyond,
       [](std::string_view text) -> parsed<ipq::verdict::action> {
         auto made = parse_verdict(text);
-        if (!made) return std::unexpected(made.error());
+        if (!made) return std::unexpected(std::move(made).error());
         return made->what();
       },
-      "what becomes of packets beyond these; without it drop")
-      ->type_name("accept|drop");
-  add_option(app, "--duplicate-mark", options.duplicate_mark, parse_mark,
-             "mark of the copies that duplicate sends; without it 0x69707164")
-      ->type_name("N");
-  app.add_option("--metrics", options.metrics, "answer Prometheus on this address")->type_name("ADDRESS:PORT");
-  app.add_flag_callback(
-      "-t,--no-time", [&options] { options.time = false; }, "do not print the time of day in lines of log");
+      "what becomes of packets beyond these; without it drop");
+  line.add_option("--duplicate-mark", "N", options.duplicate_mark, parse_mark,
+                  "mark of the copies that duplicate sends; without it 0x69707164");
+  line.add_option("--metrics", "ADDRESS:PORT", options.metrics, "answer Prometheus on this address");
+  line.add_off_flag("-t,--no-time", options.time, "do not print the time of day in lines of log");
 }
 
 // What rules ask of the options; also when they are loaded anew.

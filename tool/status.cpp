@@ -21,18 +21,14 @@ int status_main(int argc, char** argv) {
       "status",
       "Shows every queue of the network namespace: who serves it, how it copies packets, what waits, what\n"
       "was lost, the rules that feed it; and rules that lead to a queue that nobody serves.");
-  auto* const as_json = line.app().add_flag("--json", json, "for programs");
-  auto* const as_prometheus = line.app().add_flag("--prometheus", prometheus, "as metrics, for a textfile collector");
-  as_json->excludes(as_prometheus);
-  auto* const watching = line.app().add_flag("--watch", watch, "again and again, until interrupted");
-  line.app()
-      .add_option("--interval", interval, "seconds between two looks (1)")
-      ->needs(watching)
-      ->check(CLI::Range(0.01, 86400.0));
-  line.app()
-      .add_option("--count", count, "end after so many looks")
-      ->needs(watching)
-      ->check(CLI::Range(1, 1'000'000'000));
+  line.add_flag("--json", json, "for programs");
+  line.add_flag("--prometheus", prometheus, "as metrics, for a textfile collector");
+  line.exclude("--json", "--prometheus");
+  line.add_flag("--watch", watch, "again and again, until interrupted");
+  line.add_option("--interval", "SECONDS", interval, decimal_between(0.01, 86400), "between two looks; without it 1");
+  line.need("--interval", "--watch");
+  line.add_option("--count", "N", count, number_between(1, 1'000'000'000), "end after so many looks");
+  line.need("--count", "--watch");
   if (const auto end = line.parse(argc, argv)) return *end;
 
   const bool colours = has_colours(stdout);

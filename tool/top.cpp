@@ -72,8 +72,8 @@ int top_main(int argc, char** argv) {
   double interval = 1;
   int count = 0;
   command_line line("top", "Shows the queues of the network namespace live, with rates. The key q ends it.");
-  line.app().add_option("--interval", interval, "seconds between two looks (1)")->check(CLI::Range(0.05, 3600.0));
-  line.app().add_option("--count", count, "end after so many looks")->check(CLI::Range(1, 1'000'000'000));
+  line.add_option("--interval", "SECONDS", interval, decimal_between(0.05, 3600), "between two looks; without it 1");
+  line.add_option("--count", "N", count, number_between(1, 1'000'000'000), "end after so many looks");
   if (const auto end = line.parse(argc, argv)) return *end;
 
   // First the failure that would flash by on the other screen.

@@ -16,8 +16,8 @@ int watch_main(int argc, char** argv) {
   filter_job job;
   std::vector<std::string> words;
   add_live_options(line, options);
-  add_show_options(line.app(), job.how);
-  line.app().add_option("FILTER", words, "print only what matches");
+  add_show_options(line, job.how);
+  line.add_arguments("FILTER", words, "print only what matches");
   if (const auto end = line.parse(argc, argv)) return *end;
   auto filter = compile_filter(words);
   if (!filter) return report("watch", filter.error());

@@ -3,25 +3,28 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <utility>
 
-namespace tool::firewall {
+#include "command_line.hpp"
 
-void selection_options::add_to(CLI::App& app) {
-  // Two words each time, of which the second may be anything, also empty.
-  app.add_option("--select", select_,
-                 "queue what matches at prerouting, input, forward, output or postrouting, as long as this runs; "
-                 "MATCH in nft's words, '' for all; may be repeated")
-      ->type_name("HOOK MATCH")
-      ->type_size(2)
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--fail", fail_,
-                 "packets pass (open) or are dropped (closed, the default) when nobody listens or the queue is full")
-      ->check(CLI::IsMember({"open", "closed"}));
-  app.add_flag("--dry-run", dry_run_, "only print the rules that --select makes");
+namespace tool::firewall {
+namespace {
+
+parsed<fail_policy> parse_policy(std::string_view text) {
+  if (text == "open") return fail_policy::open;
+  if (text == "closed") return fail_policy::closed;
+  return std::unexpected(fmt::format("'{}': expected open or closed", text));
+}
+
+}  // namespace
+
+void selection_options::add_to(command_line& line) {
+  line.add_repeated("--select", "HOOK MATCH", 2, select_,
+                    "queue what matches at prerouting, input, forward, output or postrouting, as long as this runs; "
+                    "MATCH in nft's words, '' for all; may be repeated");
+  line.add_option("--fail", "open|closed", policy_, parse_policy,
+                  "packets pass (open) or are dropped (closed, the default) when nobody listens or the queue is full");
+  line.add_flag("--dry-run", dry_run_, "only print the rules that --select makes");
 }
 
 outcome<std::vector<selector>> selection_options::selectors() const {
@@ -50,8 +53,8 @@ outcome<std::optional<selection>> selection_options::install(const queue_range& 
 }
 
 std::string selection_options::policy_text() const {
-  return fmt::format("when nobody listens or the queue is full, packets {} (--fail {})",
-                     policy() == fail_policy::open ? "pass" : "are dropped", fail_);
+  return fmt::format("when nobody listens or the queue is full, packets {}",
+                     policy_ == fail_policy::open ? "pass (--fail open)" : "are dropped (--fail closed)");
 }
 
 }  // namespace tool::firewall

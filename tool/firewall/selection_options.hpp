@@ -9,23 +9,21 @@
 #include "failure.hpp"
 #include "firewall/selection.hpp"
 
-namespace CLI {
-class App;
+namespace tool {
+class command_line;
 }
 
 namespace tool::firewall {
 
-/// Lives as long as the CLI::App that it was added to.
+/// Lives until the command line that it was added to is parsed.
 class selection_options {
  public:
-  void add_to(CLI::App& app);
+  void add_to(command_line& line);
 
   /// The selectors, checked. Failures: wrong_usage. To be asked once the command line is parsed.
   [[nodiscard]] outcome<std::vector<selector>> selectors() const;
   /// For the rules' bypass and for queue_options::fail_open alike.
-  [[nodiscard]] fail_policy policy() const noexcept {
-    return fail_ == "open" ? fail_policy::open : fail_policy::closed;
-  }
+  [[nodiscard]] fail_policy policy() const noexcept { return policy_; }
   [[nodiscard]] bool is_dry_run() const noexcept { return dry_run_; }
 
   /// What --dry-run prints.
@@ -39,7 +37,7 @@ class selection_options {
 
  private:
   std::vector<std::string> select_;  ///< hook, match, hook, match
-  std::string fail_ = "closed";
+  fail_policy policy_ = fail_policy::closed;
   bool dry_run_ = false;
 };
 

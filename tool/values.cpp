@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "units.hpp"
+#include "values.hpp"
 
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
 #include <span>
 
 namespace tool {
@@ -42,6 +43,17 @@ parsed<std::uint64_t> parse_number(std::string_view text, std::uint64_t least, s
     return std::unexpected(fmt::format("{} is out of range: expected {} to {}", text, least, most));
   }
   return *value;
+}
+
+parsed<double> parse_decimal(std::string_view text, double least, double most) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  const bool is_all = !text.empty() && end == text.data() + text.size() && error != std::errc::invalid_argument;
+  if (!is_all || std::isnan(value)) return std::unexpected(fmt::format("'{}' is no number", text));
+  if (error != std::errc() || value < least || value > most) {
+    return std::unexpected(fmt::format("{} is out of range: expected {} to {}", text, least, most));
+  }
+  return value;
 }
 
 parsed<std::chrono::nanoseconds> parse_duration(std::string_view text) {
@@ -86,6 +98,12 @@ parsed<std::uint64_t> parse_size(std::string_view text, std::uint64_t least, std
     return std::unexpected(fmt::format("{} is out of range: expected {} to {} bytes", text, least, most));
   }
   return *value * of.factor;
+}
+
+parsed<ipq::verdict> parse_verdict(std::string_view text) {
+  if (text == "accept") return ipq::verdict::accept();
+  if (text == "drop") return ipq::verdict::drop();
+  return std::unexpected(fmt::format("'{}': expected accept or drop", text));
 }
 
 }  // namespace tool
