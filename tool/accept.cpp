@@ -19,7 +19,7 @@ int decide(const char* command, const char* description, const ipq::verdict& mat
   line.add_option("--else", "accept|drop", job.others, parse_verdict,
                   "what becomes of packets that do not match; without it accept");
   job.how.lines = false;
-  line.add_flag("-v,--verbose", job.how.lines, "print what matches");
+  line.add_flag("-v,--verbose", job.how.lines, "print what matches; --json and -x do, too");
   add_show_options(line, job.how);
   line.add_arguments("FILTER", words, "what matches, as in pcap-filter(7) and ipq-rules(5); without it everything");
   if (const auto end = line.parse(argc, argv)) return *end;
@@ -27,6 +27,7 @@ int decide(const char* command, const char* description, const ipq::verdict& mat
   if (!filter) return report(command, filter.error());
   job.filter = *std::move(filter);
   job.how.verdict = true;
+  job.how.lines = job.how.lines || job.how.json || job.how.style.bytes;
   job.how.style.colours = !job.how.json && has_colours(stdout);
   return run_filter(command, options, job);
 }

@@ -4,6 +4,7 @@
 
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "live.hpp"
 #include "rule_options.hpp"
 
 namespace tool {
@@ -15,6 +16,7 @@ int check_main(int argc, char** argv) {
   if (const auto end = line.parse(argc, argv)) return *end;
   const auto rules = compile_rules(options);
   if (!rules) return report("check", rules.error());
+  note_missing_interfaces("check", rules->interfaces());
   fmt::print("{} rule{}: no fault\n", rules->size(), rules->size() == 1 ? "" : "s");
   return done;
 }

@@ -7,6 +7,7 @@
 #include "firewall/iptables.hpp"
 #include "firewall/tag.hpp"
 #include "ipq/status.hpp"
+#include "printable.hpp"
 #include "queue_report.hpp"
 
 namespace tool {

@@ -18,7 +18,14 @@ namespace tool {
 
 command_line::command_line(const char* name, const char* description)
     : app_(std::make_unique<CLI::App>(description, fmt::format("ipq {}", name))) {
-  add_option("--netns", "NAME", netns_, "work in this network namespace: a name of `ip netns`, or a path");
+  add_option(
+      "--netns", "NAME",
+      [this](std::string_view text) -> parsed<void> {
+        if (text.empty()) return std::unexpected("'' is no name of a network namespace");
+        netns_ = text;
+        return {};
+      },
+      "work in this network namespace: a name of `ip netns`, or a path");
 }
 
 command_line::~command_line() = default;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "firewall/tag.hpp"
 #include "ipq/status.hpp"
 #include "machine.hpp"
+#include "printable.hpp"
 #include "proof.hpp"
 #include "queue_report.hpp"
 
@@ -130,7 +132,16 @@ void examine_queues(findings& all) {
     }
   }
   all.push_back({level::ok, "queues", owners.empty() ? "all numbers are free" : "taken: " + owners});
-  for (const auto& each : made->unserved()) {
+  const auto unserved = made->unserved();
+  const auto lonely = [&](const firewall::feed& one) {
+    return std::ranges::any_of(unserved, [&](const auto& each) { return each.from == &one; });
+  };
+  if (const auto served = std::ranges::count_if(made->feeds, std::not_fn(lonely)); served > 0) {
+    all.push_back({level::ok, "rules",
+                   served == 1 ? std::string("1 feeds a queue that is served")
+                               : fmt::format("{} feed queues that are served", served)});
+  }
+  for (const auto& each : unserved) {
     all.push_back(
         {level::note, "rules",
          fmt::format("{} {} feeds queue {}{}, which nobody serves: packets {}", each.from->by, each.from->place,
@@ -164,12 +175,17 @@ void examine_settings(findings& all) {
   } else {
     all.push_back({level::ok, "buffer", "net.core.rmem_max is large enough"});
   }
-  if (read_sysctl("net.ipv4.conf.all.rp_filter") == 1) {
-    all.push_back({level::note, "rp_filter",
-                   "strict: packets whose source a program rewrites, or that return another way, are dropped unseen",
-                   "sysctl net.ipv4.conf.all.rp_filter=2"});
+  if (const auto strict = strict_reverse_paths(); !strict.empty()) {
+    std::string names;
+    for (const std::string& each : strict) names += (names.empty() ? "" : ", ") + printable(each);
+    all.push_back(
+        {level::note, "rp_filter",
+         fmt::format("strict for {}: packets whose source a program rewrites, or that return another way, are "
+                     "dropped unseen",
+                     names),
+         "sysctl net.ipv4.conf.all.rp_filter=2"});
   } else {
-    all.push_back({level::ok, "rp_filter", "not strict for all interfaces"});
+    all.push_back({level::ok, "rp_filter", "strict for no interface"});
   }
   const auto hashed = has_hashed_lookup();
   if (!hashed) {

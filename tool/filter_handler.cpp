@@ -33,9 +33,12 @@ class filter_handler final : public handler {
     const auto now = wall_clock::now();
     for (std::size_t i = 0; i < packets.size(); ++i) {
       if (!matched_[i]) continue;
-      (job_.how.json ? print_json : print_line)(lines_, packets[i], names_, job_.how.style, now);
-      if (job_.how.verdict && !job_.how.json) {
-        fmt::format_to(std::back_inserter(lines_), ": {}", to_string(job_.matching));
+      const std::string verdict = job_.how.verdict ? to_string(job_.matching) : std::string();
+      if (job_.how.json) {
+        print_json(lines_, packets[i], names_, job_.how.style, now, verdict);
+      } else {
+        print_line(lines_, packets[i], names_, job_.how.style, now);
+        if (!verdict.empty()) fmt::format_to(std::back_inserter(lines_), ": {}", verdict);
       }
       lines_.push_back('\n');
     }
@@ -81,6 +84,7 @@ void add_show_options(command_line& to, show& how) {
 int run_filter(const char* command, const live_options& options, const filter_job& job) {
   block_signals();
   if (options.selection.is_dry_run()) return print_dry_run(command, options);
+  if (job.filter) note_missing_interfaces(command, job.filter->interfaces());
   const bool owner = job.how.lines || (job.filter && job.filter->tests_owner());
   const bool accepts_all =
       job.matching.what() == ipq::verdict::action::accept && job.others.what() == ipq::verdict::action::accept;
@@ -95,7 +99,7 @@ int run_filter(const char* command, const live_options& options, const filter_jo
   handlers.reserve(options.workers);
   for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, names, to, *session));
   const auto served = session->serve(handlers, {});
-  session->print_summary();
+  if (session->has_begun()) session->print_summary();
   if (!served) return report(command, served.error());
   // A reader who has seen enough is no failure.
   if (to.error() != 0 && to.error() != EPIPE) {

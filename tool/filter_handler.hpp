@@ -22,7 +22,7 @@ class command_line;
 struct show {
   bool lines = true;  ///< false: not at all
   bool json = false;
-  bool verdict = false;  ///< tell the verdict at the end of the line
+  bool verdict = false;  ///< tell the verdict with the packet
   print_style style;
 };
 

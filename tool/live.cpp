@@ -2,6 +2,7 @@
 #include "live.hpp"
 
 #include <fmt/format.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -12,9 +13,11 @@
 #include <ctime>
 #include <exception>
 #include <limits>
+#include <set>
 #include <thread>
 #include <utility>
 
+#include "printable.hpp"
 #include "privileges.hpp"
 
 namespace tool {
@@ -50,6 +53,14 @@ void block_signals() {
   const sigset_t awaited = awaited_signals();
   ::pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+}
+
+void note_missing_interfaces(const char* command, const std::vector<std::string>& names) {
+  std::set<std::string> told;
+  for (const std::string& each : names) {
+    if (::if_nametoindex(each.c_str()) != 0 || !told.insert(each).second) continue;
+    fmt::print(stderr, "ipq {}: there is no interface {} now; what tests it waits for one\n", command, printable(each));
+  }
 }
 
 void live_session::shared::stop() noexcept {
@@ -112,10 +123,14 @@ void live_session::announce() const {
   const std::string which = options_->queues() == 1
                                 ? fmt::format("queue {}", options_->first_queue)
                                 : fmt::format("queues {} to {}", options_->first_queue, options_->last_queue);
-  fmt::print(stderr, "ipq {}: serving {}; {}\n", command_, which,
-             options_->fail_open && !options_->fails_open()
-                 ? "when the queue is full packets pass (--fail-open), when nobody listens they are dropped"
-                 : options_->selection.policy_text());
+  // What becomes of packets when nobody listens is up to the rule: ours, or one that we know nothing of.
+  const char* const full = options_->fail_open      ? "pass (--fail-open)"
+                           : options_->fails_open() ? "pass (--fail open)"
+                                                    : "are dropped";
+  std::string policy = fmt::format("when the queue is full, packets {}; when nobody listens, {}", full,
+                                   selected_ ? "they are dropped" : "the rule that queues them decides");
+  if (selected_ && !options_->fail_open) policy = options_->selection.policy_text();
+  fmt::print(stderr, "ipq {}: serving {}; {}\n", command_, which, policy);
   if (selected_) fmt::print(stderr, "ipq {}: packets are selected by {}\n", command_, selected_->description());
 }
 
@@ -126,6 +141,7 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   }
   if (auto restricted = restrict_system_calls(); !restricted) return restricted;
   announce();
+  has_begun_ = true;
 
   {
     std::vector<std::jthread> workers;

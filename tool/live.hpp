@@ -42,6 +42,9 @@ class handler {
 /// closed pipe be an error. Before anything else.
 void block_signals();
 
+/// Says which of these interfaces there are not: no failure, as they come and go.
+void note_missing_interfaces(const char* command, const std::vector<std::string>& names);
+
 /// The queues of a live command, and the rules of --select.
 class live_session {
  public:
@@ -73,6 +76,9 @@ class live_session {
   void stop() noexcept { shared_->stop(); }
 
   [[nodiscard]] const service_manager& manager() const noexcept { return *manager_; }
+
+  /// Whether serve() has come so far that packets are judged.
+  [[nodiscard]] bool has_begun() const noexcept { return has_begun_; }
 
   /// The sum over the queues. After serve().
   [[nodiscard]] ipq::statistics stats() const;
@@ -110,6 +116,7 @@ class live_session {
   const char* command_;
   const live_options* options_;
   std::unique_ptr<shared> shared_;
+  bool has_begun_ = false;
   std::optional<firewall::selection> selected_;
   std::unique_ptr<service_manager> manager_ = std::make_unique<service_manager>();
 };

@@ -62,6 +62,7 @@ void add_live_options(command_line& to, live_options& options) {
   to.add_option("--workers", "N", options.workers, number_between(1, 256),
                 "threads that share the queues, at most one a queue; without it 1");
   options.selection.add_to(to);
+  to.exclude("--fail-open", "--fail");
 }
 
 outcome<void> check(const live_options& options) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -17,6 +18,29 @@ std::optional<std::int64_t> read_sysctl(std::string name) {
   std::int64_t value = 0;
   if (!(file >> value)) return std::nullopt;
   return value;
+}
+
+std::vector<std::string> strict_reverse_paths(const std::string& folder) {
+  const auto setting_of = [&](const std::string& name) {
+    std::ifstream file(folder + '/' + name + "/rp_filter");
+    int value = 0;
+    file >> value;
+    return value;
+  };
+  const int all = setting_of("all");
+  std::vector<std::string> strict;
+  bool every = true;
+  std::error_code none;
+  for (const auto& each : std::filesystem::directory_iterator(folder, none)) {
+    const std::string name = each.path().filename();
+    if (name == "all" || name == "default" || name == "lo") continue;
+    const bool is_strict = std::max(all, setting_of(name)) == 1;
+    every = every && is_strict;
+    if (is_strict) strict.push_back(name);
+  }
+  if (all == 1 && every) return {"all"};
+  std::ranges::sort(strict);
+  return strict;
 }
 
 bool may_force_buffers() {

@@ -5,11 +5,16 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace tool {
 
 /// /proc/sys/net/core/rmem_max for "net.core.rmem_max", as a number; nullopt where there is none.
 [[nodiscard]] std::optional<std::int64_t> read_sysctl(std::string name);
+
+/// Interfaces whose packets are dropped when their source is not where they come from (rp_filter 1): the larger of the
+/// interface's own setting and that of all counts, and 2 is loose. "all" where it is every one.
+[[nodiscard]] std::vector<std::string> strict_reverse_paths(const std::string& folder = "/proc/sys/net/ipv4/conf");
 
 /// Whether this process may have receive buffers of any size: CAP_NET_ADMIN in the initial user namespace.
 [[nodiscard]] bool may_force_buffers();

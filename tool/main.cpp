@@ -10,6 +10,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "commands.hpp"
 #include "exit_code.hpp"
@@ -55,7 +56,8 @@ int main(int argc, char** argv) {
     return tool::wrong_usage;
   }
   const std::string_view wanted = argv[1];
-  if (wanted == "--help" || wanted == "-h" || wanted == "help") {
+  const bool helps = wanted == "help" && argc > 2;
+  if (!helps && (wanted == "--help" || wanted == "-h" || wanted == "help")) {
     fmt::print("{}", usage());
     return tool::done;
   }
@@ -63,15 +65,22 @@ int main(int argc, char** argv) {
     fmt::print("ipq {}\n", version);
     return tool::done;
   }
-  const auto* const found = std::ranges::find(commands, wanted, &command::name);
+  const std::string_view asked = helps ? argv[2] : wanted;
+  const auto* const found = std::ranges::find(commands, asked, &command::name);
   if (found == commands.end()) {
-    fmt::print(stderr, "ipq: there is no command {}; ipq --help lists them\n", wanted);
+    fmt::print(stderr, "ipq: there is no command {}; ipq --help lists them\n", asked);
     return tool::wrong_usage;
   }
-  std::string name = fmt::format("ipq {}", wanted);
-  argv[1] = name.data();
+  std::string name = fmt::format("ipq {}", asked), help = "--help";
+  std::vector<char*> words{name.data()};
+  if (helps) {
+    words.push_back(help.data());
+  } else {
+    words.insert(words.end(), argv + 2, argv + argc);
+  }
+  words.push_back(nullptr);
   try {
-    const int status = found->run(argc - 1, argv + 1);
+    const int status = found->run(static_cast<int>(words.size()) - 1, words.data());
     // What was printed and could not be written is a failure, as on a full disk.
     if (std::fflush(stdout) != 0) {
       fmt::print(stderr, "{}: write to standard output: {}\n", name, std::strerror(errno));

@@ -15,6 +15,7 @@
 
 #include "ipq/address.hpp"
 #include "ipq/status.hpp"
+#include "printable.hpp"
 #include "values.hpp"
 
 namespace tool {
@@ -26,11 +27,8 @@ using prometheus::MetricType;
 using labels = std::vector<ClientMetric::Label>;
 
 // Rules may hold any bytes, and the format is UTF-8 text.
-std::string printable(std::string_view text) {
-  std::string made(text.substr(0, 200));
-  for (char& each : made)
-    if (each < ' ' || each > '~') each = '?';
-  return made;
+std::string label(std::string_view text) {
+  return printable(text, 200);
 }
 
 class family {
@@ -84,7 +82,7 @@ void add_rules(std::vector<MetricFamily>& to, const rule_handler::rule_totals& r
     not_applied.add(counts.not_applied, with);
   };
   for (std::size_t i = 0; i < rules.each.size(); ++i) {
-    add(rules.each[i], {{"rule", std::to_string(i + 1)}, {"text", printable(rules.rules[i].text)}});
+    add(rules.each[i], {{"rule", std::to_string(i + 1)}, {"text", label(rules.rules[i].text)}});
   }
   add(rules.unmatched, {{"rule", "none"}, {"text", ""}});
   for (family* each : {&packets, &bytes, &lost, &not_applied}) to.push_back(each->take());
@@ -92,7 +90,7 @@ void add_rules(std::vector<MetricFamily>& to, const rule_handler::rule_totals& r
   family named_packets(MetricType::Counter, "ipq_count_packets_total", "Packets that a rule with count NAME matched."),
       named_bytes(MetricType::Counter, "ipq_count_bytes_total", "Bytes of those.");
   for (std::size_t i = 0; i < rules.names.size(); ++i) {
-    const labels with{{"name", printable(rules.rules.count_names()[i])}};
+    const labels with{{"name", label(rules.rules.count_names()[i])}};
     named_packets.add(rules.names[i].packets, with);
     named_bytes.add(rules.names[i].bytes, with);
   }
@@ -154,8 +152,8 @@ class collector final : public prometheus::Collectable {
     add_rules(made, now.rules);
     family record_counts(MetricType::Counter, "ipq_recorded_packets_total", "Packets of record FILE.");
     for (const auto& [file, counts] : now.recorded) {
-      record_counts.add(counts.recorded, {{"file", printable(file)}, {"result", "recorded"}});
-      record_counts.add(counts.lost, {{"file", printable(file)}, {"result", "lost"}});
+      record_counts.add(counts.recorded, {{"file", label(file)}, {"result", "recorded"}});
+      record_counts.add(counts.lost, {{"file", label(file)}, {"result", "lost"}});
     }
     if (!now.recorded.empty()) made.push_back(record_counts.take());
     add_queues(made, now.first_queue, now.last_queue);

@@ -32,9 +32,9 @@ struct print_style {
 void print_line(fmt::memory_buffer& out, const ipq::packet& packet, const interface_names& names,
                 const print_style& style, wall_clock::time_point now = {});
 
-/// Appends the packet as one line of JSON, without a line end.
+/// Appends the packet as one line of JSON, without a line end; with its verdict, if there is one to tell.
 void print_json(fmt::memory_buffer& out, const ipq::packet& packet, const interface_names& names,
-                const print_style& style, wall_clock::time_point now = {});
+                const print_style& style, wall_clock::time_point now = {}, const std::string& verdict = {});
 
 /// "accept", "drop", "repeat", "stop", "queue 7"
 [[nodiscard]] std::string to_string(const ipq::verdict& verdict);

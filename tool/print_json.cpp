@@ -96,7 +96,7 @@ void add_transport(ordered_json& to, const ipq::layers& found, std::span<const s
 }  // namespace
 
 void print_json(fmt::memory_buffer& out, const ipq::packet& packet, const interface_names& names,
-                const print_style& style, wall_clock::time_point now) {
+                const print_style& style, wall_clock::time_point now, const std::string& verdict) {
   ordered_json made;
   if (style.time)
     made["time"] =
@@ -140,6 +140,7 @@ void print_json(fmt::memory_buffer& out, const ipq::packet& packet, const interf
     add_transport(made, *found, packet.payload);
   }
   if (style.bytes) made["payload"] = hex_of(packet.payload);
+  if (!verdict.empty()) made["verdict"] = verdict;
   // Names of interfaces may be any bytes, and JSON is UTF-8.
   const std::string text = made.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   out.append(text.data(), text.data() + text.size());

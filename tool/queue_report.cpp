@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "printable.hpp"
+
 namespace tool {
 namespace {
 
@@ -159,14 +161,6 @@ std::string_view to_string(ipq::queue_status::copy_mode mode) noexcept {
       return "packet";
   }
   return "unknown";
-}
-
-std::string printable(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) {
-    if (c < ' ' || c > '~') c = '?';  // what is no ASCII may steer a terminal, too
-  }
-  return made;
 }
 
 }  // namespace tool

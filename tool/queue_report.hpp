@@ -36,7 +36,4 @@ struct queue_report {
 
 [[nodiscard]] std::string_view to_string(ipq::queue_status::copy_mode mode) noexcept;
 
-/// A name that some process gave itself: what is not printable ASCII, and might steer a terminal, becomes a "?".
-[[nodiscard]] std::string printable(std::string_view text);
-
 }  // namespace tool

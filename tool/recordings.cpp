@@ -3,23 +3,36 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <utility>
 
 namespace tool {
 
 outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
+  std::map<std::pair<dev_t, ino_t>, std::filesystem::path> known;
   for (const auto& path : rules.record_files()) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0) {
+    constexpr int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
+    int fd = ::open(path.c_str(), flags | O_CREAT | O_EXCL, 0666);
+    const bool is_new = fd >= 0;
+    if (fd < 0 && errno == EEXIST) fd = ::open(path.c_str(), flags | O_CREAT, 0666);
+    struct stat about {};
+    if (fd < 0 || ::fstat(fd, &about) != 0) {
       return fail(errno == EACCES || errno == EPERM ? no_rights : failed,
                   fmt::format("record {}: {}", path.string(), std::strerror(errno)));
     }
-    files_.push_back({.path = path, .created = fd, .to = nullptr});
+    files_.push_back({.path = path, .created = fd, .is_new = is_new});
+    if (!S_ISREG(about.st_mode)) continue;
+    const auto [other, is_first] = known.try_emplace({about.st_dev, about.st_ino}, path);
+    if (!is_first) {
+      return fail(wrong_usage, fmt::format("record {}: is the same file as {}; name it in one way", path.string(),
+                                           other->second.string()));
+    }
   }
   return {};
 }
@@ -57,7 +70,7 @@ outcome<void> recordings::close() {
     if (!each.to) continue;
     if (const auto closed = each.to->close(); !closed && first) {
       first = fail(failed, fmt::format("record {}: {}: {} packets are missing there", each.path.string(),
-                                       closed.error().code.message(), each.to->counts().lost));
+                                       closed.error().message(), each.to->counts().lost));
     }
   }
   return first;
@@ -72,8 +85,11 @@ std::vector<recordings::count> recordings::counts() const {
 }
 
 recordings::~recordings() {
-  for (const file& each : files_)
+  for (file& each : files_) {
     if (each.created >= 0) ::close(each.created);
+    each.to.reset();
+    if (each.is_new && !kept_) ::unlink(each.path.c_str());
+  }
 }
 
 }  // namespace tool

@@ -18,10 +18,14 @@ namespace tool {
 
 class recordings {
  public:
-  /// Makes the files of `record FILE` while rights are there. Failures: failed or no_rights, with the file.
+  /// Makes the files of `record FILE` while rights are there; those that were not there go again unless keep() is
+  /// called. Failures: failed or no_rights, with the file; wrong_usage, two names of one file.
   [[nodiscard]] outcome<void> create(const ipq::tool::rules::ruleset& rules);
   /// Begins to write to them; starts threads, so rights should have been given up.
   [[nodiscard]] outcome<void> open(const ipq::tool::rules::interface_names& names);
+
+  /// From here on the files stay.
+  void keep() noexcept { kept_ = true; }
 
   /// The recorders of rules, in their order. Failure: one writes to a file that was not created at the start.
   [[nodiscard]] outcome<std::vector<ipq::recorder*>> of(const ipq::tool::rules::ruleset& rules);
@@ -39,9 +43,11 @@ class recordings {
   struct file {
     std::filesystem::path path;
     int created = -1;
-    std::unique_ptr<ipq::recorder> to;
+    bool is_new = false;
+    std::unique_ptr<ipq::recorder> to = {};
   };
   std::deque<file> files_;
+  bool kept_ = false;
 
  public:
   recordings() = default;

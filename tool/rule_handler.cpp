@@ -54,7 +54,7 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
       if (auto given = from.set_verdict(each, ipq::verdict::accept()); !given) return given;
       continue;
     }
-    const rules::decision& decision = engine_.judge(each, time_of(arrival_));
+    const rules::decision decision = within_limits(each, engine_.judge(each, time_of(arrival_)));
     if (!decision.logs.empty()) print_logs(lines_, each, decision, names_, job_.style, wall_clock::now());
     if (!decision.records.empty()) record(each, decision);
     if (auto carried = carry_out(from, each, decision); !carried) return carried;
@@ -73,6 +73,22 @@ ipq::result<void> rule_handler::carry_out(ipq::source& from, const ipq::packet& 
   return {};
 }
 
+std::size_t rule_handler::delayed_size(const ipq::packet& packet, const rules::decision& decision) noexcept {
+  return packet.original_length + decision.verdict.payload().size() + decision.duplicate.size();
+}
+
+// What was decided, or for one more than may wait what becomes of it instead, at once.
+rules::decision rule_handler::within_limits(const ipq::packet& packet, const rules::decision& decision) {
+  if (decision.delay <= rules::time::zero() || delayed_.admit(delayed_size(packet, decision))) return decision;
+  rules::decision instead = decision;
+  instead.verdict =
+      delayed_.limits().beyond == ipq::verdict::action::accept ? ipq::verdict::accept() : ipq::verdict::drop();
+  instead.delay = {};
+  instead.duplicates = 0;
+  instead.duplicate = {};
+  return instead;
+}
+
 ipq::result<void> rule_handler::delay(ipq::source& from, const ipq::packet& packet, const rules::decision& decision) {
   auto held = from.hold(packet);
   if (!held) return std::unexpected(held.error());
@@ -83,13 +99,9 @@ ipq::result<void> rule_handler::delay(ipq::source& from, const ipq::packet& pack
               .duplicate = {decision.duplicate.begin(), decision.duplicate.end()},
               .duplicates = decision.duplicates,
               .arrival = arrival_};
-  const std::size_t bytes = packet.original_length + one.payload.size() + one.duplicate.size();
-  if (delayed_.push(std::move(one), time_of(arrival_) + decision.delay, bytes)) return {};
-  const auto beyond =
-      job_.limits.beyond == ipq::verdict::action::accept ? ipq::verdict::accept() : ipq::verdict::drop();
-  count(beyond);
-  // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
-  return std::move(one.packet).set_verdict(beyond);
+  // It was admitted.
+  static_cast<void>(delayed_.push(std::move(one), time_of(arrival_) + decision.delay, delayed_size(packet, decision)));
+  return {};
 }
 
 ipq::result<void> rule_handler::release(waiting&& one, steady::time_point now) {

@@ -14,6 +14,7 @@
 #include "commands.hpp"
 #include "filter_handler.hpp"
 #include "metrics.hpp"
+#include "printable.hpp"
 #include "recordings.hpp"
 #include "rule_handler.hpp"
 #include "rule_options.hpp"
@@ -71,8 +72,24 @@ void add_options(command_line& line, run_options& options) {
   line.add_off_flag("-t,--no-time", options.time, "do not print the time of day in lines of log");
 }
 
+// A packet that is delayed waits in the kernel's queue, too.
+std::uint32_t room_for_delayed(const run_options& options) {
+  return static_cast<std::uint32_t>(options.limits.packets + 1024);
+}
+
 // What rules ask of the options; also when they are loaded anew.
-outcome<void> check_demands(const rules::ruleset& rules, const run_options& options, bool can_copy) {
+outcome<void> check_demands(const rules::ruleset& rules, const run_options& options, bool can_copy, bool can_delay) {
+  for (const std::uint16_t number : rules.queues()) {
+    if (number < options.live.first_queue || number > options.live.last_queue) continue;
+    return fail(wrong_usage, fmt::format("queue {0}: is served here, so packets would come back for ever; name a queue "
+                                         "of another program, or serve another one with -q",
+                                         number));
+  }
+  if (rules.delays() && !can_delay) {
+    return fail(wrong_usage, fmt::format("delay, reorder and rate: the queue was opened for rules without them; start "
+                                         "again, or start with --max-length {}",
+                                         room_for_delayed(options)));
+  }
   if (rules.changes() && options.live.copy_range != 0) {
     return fail(wrong_usage, "--copy-range: rules with set, replace or corrupt take whole packets; leave it out");
   }
@@ -99,13 +116,14 @@ class run {
     } else if (rules->duplicates()) {
       return std::unexpected(copies.error());
     }
-    if (auto checked = check_demands(*rules, options_, copies_.has_value()); !checked) return checked;
+    if (auto checked = check_demands(*rules, options_, copies_.has_value(), true); !checked) return checked;
+    can_delay_ = rules->delays() || options_.live.max_length;
+    note_missing_interfaces("run", rules->interfaces());
 
     if (auto created = recordings_.create(*rules); !created) return created;
 
     live_session::wish wanted{.uid_gid = true};
-    // A packet that is delayed waits in the kernel's queue, too.
-    if (rules->delays()) wanted.max_length = static_cast<std::uint32_t>(options_.limits.packets + 1024);
+    if (rules->delays()) wanted.max_length = room_for_delayed(options_);
     auto session = live_session::open("run", options_.live, wanted);
     if (!session) return std::unexpected(session.error());
     session_.emplace(*std::move(session));
@@ -140,6 +158,7 @@ class run {
   }
 
   void print_summary() const {
+    if (!session_->has_begun()) return;
     session_->print_summary();
     const rule_counters counters = sum_of_counters();
     if (counters.delay_refused != 0) {
@@ -156,10 +175,7 @@ class run {
     const auto totals = sum_of_totals();
     fmt::print(stderr, "{:>12} {:>14}  rule\n", "packets", "bytes");
     const auto line = [](const rules::rule_counts& counts, std::string_view text) {
-      std::string shown(text.substr(0, 100));
-      for (char& each : shown)
-        if (each < ' ' || each > '~') each = '?';
-      fmt::print(stderr, "{:>12} {:>14}  {}{}{}\n", counts.packets, counts.bytes, shown,
+      fmt::print(stderr, "{:>12} {:>14}  {}{}{}\n", counts.packets, counts.bytes, printable(text, 100),
                  counts.lost != 0 ? fmt::format(" ({} lost)", counts.lost) : "",
                  counts.not_applied != 0 ? fmt::format(" ({} could not be changed)", counts.not_applied) : "");
     };
@@ -204,10 +220,17 @@ class run {
   }
 
   outcome<void> prepare() {
+    if (auto opened = serve_metrics(); !opened) return opened;
+    // Last, as it empties files that were there.
     if (auto opened = recordings_.open(job_.engine.names); !opened) return opened;
     auto recorders = recordings_.of(rules_);
     if (!recorders) return std::unexpected(recorders.error());
+    recordings_.keep();
     rule_handler::replace(pointers_, {rules_, *std::move(recorders)});
+    return {};
+  }
+
+  outcome<void> serve_metrics() {
     if (options_.metrics.empty()) return {};
     auto opened = metrics_server::open(options_.metrics, [this] {
       return metrics_snapshot{.counters = sum_of_counters(),
@@ -228,7 +251,7 @@ class run {
     auto rules = compile_rules(options_.rules);
     outcome<std::vector<ipq::recorder*>> recorders;
     outcome<void> fit;
-    if (rules) fit = check_demands(*rules, options_, copies_.has_value());
+    if (rules) fit = check_demands(*rules, options_, copies_.has_value(), can_delay_);
     if (rules && fit) recorders = recordings_.of(*rules);
     if (!rules || !fit || !recorders) {
       ++reloads_failed_;
@@ -252,6 +275,7 @@ class run {
   rules::ruleset rules_;  ///< of the start
   recordings recordings_;
   std::optional<duplicator> copies_;
+  bool can_delay_ = false;
   std::optional<live_session> session_;
   std::deque<rule_handler> handlers_;
   std::vector<rule_handler*> pointers_;
@@ -270,7 +294,10 @@ int run_main(int argc, char** argv) {
   add_options(line, options);
   if (const auto end = line.parse(argc, argv)) return *end;
   block_signals();
-  if (options.live.selection.is_dry_run()) return print_dry_run("run", options.live);
+  if (options.live.selection.is_dry_run()) {
+    if (const auto rules = compile_rules(options.rules); !rules) return report("run", rules.error());
+    return print_dry_run("run", options.live);
+  }
   run running(options);
   if (auto started = running.start(); !started) return report("run", started.error());
   const auto served = running.serve();

@@ -11,6 +11,7 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "ipq/status.hpp"
+#include "printable.hpp"
 #include "queue_report.hpp"
 #include "rates.hpp"
 #include "terminal.hpp"

@@ -165,7 +165,8 @@ TEST_F(command_faults, disk_full_while_it_records) {
   const auto found = traffic.settle(traffic.sent());
   const auto ended = command.interrupt();
   EXPECT_EQ(ended.status, 1);
-  EXPECT_TRUE(has(ended.output, "ipq run: record " + file + ": No space left on device")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ipq run: record " + file + ": write recording, packet ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, ": No space left on device: ")) << ended.output;
   EXPECT_EQ(found.missing.size() + found.repeated + found.damaged, 0u);
   EXPECT_EQ(queue_rules(), "");
 }

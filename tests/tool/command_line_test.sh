@@ -30,6 +30,9 @@ for command in $commands; do
   expect 2 "ipq $command: " "$command" --no-such-option
   expect 2 "ipq $command --help lists what there is" "$command" --no-such-option
 done
+expect 0 'Usage: ipq watch' help watch
+expect 2 'ipq: there is no command nonsense; ipq --help lists them' help nonsense
+expect 2 "ipq status: --netns: '' is no name of a network namespace" status --netns ''
 expect 1 'network namespace no_such: there is no /run/netns/no_such; `ip netns list` shows names' status --netns no_such
 expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/null
 

@@ -41,11 +41,22 @@ TEST_F(doctor, says_what_is_missing_without_rights) {
 
 TEST_F(doctor, finds_strict_reverse_path_filters) {
   EXPECT_TRUE(has(ipq("doctor").output, "ok     rp_filter ")) << ipq("doctor").output;
-  std::ofstream("/proc/sys/net/ipv4/conf/all/rp_filter") << "1\n";
-  const auto ended = ipq("doctor");
+  const auto set = [](const char* of, const char* value) {
+    std::ofstream("/proc/sys/net/ipv4/conf/" + std::string(of) + "/rp_filter") << value << '\n';
+  };
+  set("near0", "1");
+  auto ended = ipq("doctor");
   EXPECT_EQ(ended.status, 0);
-  EXPECT_TRUE(has(ended.output, "note   rp_filter   strict: ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "note   rp_filter   strict for near0: ")) << ended.output;
   EXPECT_TRUE(has(ended.output, "remedy: sysctl net.ipv4.conf.all.rp_filter=2")) << ended.output;
+  set("near0", "0");
+  set("all", "1");
+  ended = ipq("doctor");
+  EXPECT_TRUE(has(ended.output, "note   rp_filter   strict for all: ")) << ended.output;
+  // 2 is loose, and the larger one counts.
+  set("near0", "2");
+  ended = ipq("doctor");
+  EXPECT_TRUE(has(ended.output, "ok     rp_filter   strict for no interface\n")) << ended.output;
 }
 
 TEST_F(doctor, finds_owners_losses_and_rules_without_a_listener) {
@@ -57,6 +68,7 @@ TEST_F(doctor, finds_owners_losses_and_rules_without_a_listener) {
   iptables("-A OUTPUT -p udp -m comment --comment ipq:1:1 -j NFQUEUE --queue-num 3");
   auto ended = ipq("doctor");
   EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, "ok     rules       1 feeds a queue that is served\n")) << ended.output;
   EXPECT_TRUE(has(ended.output, "ok     queues      taken: 3 of ")) << ended.output;
   EXPECT_TRUE(has(ended.output,
                   "note   rules       iptables-legacy filter OUTPUT feeds queue 8-9, which nobody serves: "

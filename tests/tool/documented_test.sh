@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # ipq(1) and the completion know every command and option that the command knows, and no other; and the examples of the
-# page work, in network namespaces of their own. usage: documented_test.sh IPQ SOURCE UNIT
+# page and of the README work, in network namespaces of their own. usage: documented_test.sh IPQ SOURCE UNIT
 set -u
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-ipq=$1 page=$2/docs/man/ipq.1 completion=$2/packaging/completion/ipq unit=$3
+ipq=$1 readme=$2/README.md page=$2/docs/man/ipq.1 completion=$2/packaging/completion/ipq unit=$3
 faults=0
 
 fault() {
@@ -79,7 +79,8 @@ while IFS= read -r line; do
   examples=$((examples + 1))
   : >"$folder/output"
   # Most go on until they are told to end.
-  PATH="$folder:$PATH" "${inside[@]}" sh -c 'ip link set lo up; exec bash -c "exec $1"' sh "$line" >"$folder/output" 2>&1 &
+  # shellcheck disable=SC2016
+  PATH="$folder:$PATH" "${inside[@]}" sh -c 'cd "$2" && ip link set lo up; exec bash -c "exec $1"' sh "$line" "$(dirname "$readme")" >"$folder/output" 2>&1 &
   pid=$!
   for _ in $(seq 300); do
     kill -0 "$pid" 2>/dev/null || break
@@ -92,8 +93,9 @@ while IFS= read -r line; do
   [ "$status" = 0 ] || fault "example '$line' ends with $status: $(cat "$folder/output")"
   ! grep -q ': serving queue' "$folder/output" || grep -q 'received, .* accepted' "$folder/output" ||
     fault "example '$line' sums nothing up: $(cat "$folder/output")"
-done < <(sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/s/^\.Dl [#$] //p' "$page")
-[ "$examples" -ge 6 ] || fault "only $examples examples were found"
+done < <(sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/s/^\.Dl [#$] //p' "$page"
+  sed -n '/^## From the shell/,/^ipq(1)/s/^    \(sudo \)\?\(ipq .*\)/\2/p' "$readme")
+[ "$examples" -ge 10 ] || fault "only $examples examples were found"
 
 [ "$faults" = 0 ] && echo "$(wc -w <<<"$commands") commands, $examples examples"
 [ "$faults" = 0 ]

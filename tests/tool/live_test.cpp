@@ -168,11 +168,69 @@ TEST_F(live, count_is_exact_and_the_rest_falls_to_the_policy) {
     for (int i = 0; i < 5; ++i) send(std::to_string(i));
     drop.signal(SIGCONT);
     const auto ended = drop.end();
-    EXPECT_TRUE(has(ended.output, open ? "packets pass (--fail open)" : "packets are dropped (--fail closed)"))
+    EXPECT_TRUE(has(ended.output, std::string("serving queue 0; when the queue is full, packets ") +
+                                      (open ? "pass (--fail open)" : "are dropped") +
+                                      "; when nobody listens, the rule that queues them decides\n"))
         << ended.output;
     for (int i = 0; i < (open ? 5 : 3); ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
     EXPECT_TRUE(flow4().nothing_arrived());
   }
+}
+
+TEST_F(live, fail_open_is_about_the_full_queue_alone) {
+  const auto ended = live_command(on_flow({"watch", "--fail-open", "--for", "1ms"})).end();
+  EXPECT_TRUE(
+      has(ended.output, "when the queue is full, packets pass (--fail-open); when nobody listens, they are dropped\n"))
+      << ended.output;
+}
+
+TEST_F(live, what_it_prints_as_json_has_the_verdict) {
+  // Without -v: who says how wants it printed.
+  live_command drop(on_flow({"drop", "--json", "--count", "2", "udp[8] = 0x62"}));
+  send("good");
+  send("bad");
+  const auto ended = drop.end();
+  std::vector<nlohmann::json> found;
+  std::istringstream lines(ended.output);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with('{')) found.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(found.size(), 1u) << ended.output;
+  EXPECT_EQ(found[0]["verdict"], "drop");
+  EXPECT_EQ(found[0]["length"], 31);
+}
+
+TEST_F(live, works_in_the_namespace_that_is_named) {
+  const std::string there = "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(far_ns().fd());
+  kernel_tests::background_command drop(
+      {command_path(), "drop", "--netns", there, "--select", "input", to_flow, "--count", "1"});
+  wait_until("packets are queued there", [&] {
+    const kernel_tests::inside far(far_ns());
+    return !queue_rules().empty();
+  });
+  EXPECT_EQ(queue_rules(), "");
+  send("lost");
+  const auto ended = drop.wait();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  EXPECT_TRUE(has(ended.output, "1 received, 0 accepted, 1 dropped")) << ended.output;
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(live, filters_see_no_more_than_the_copy_range) {
+  for (const char* bytes : {"28", "29"}) {
+    live_command drop(on_flow({"drop", "--copy-range", bytes, "--count", "1", "udp[8] = 0x78"}));
+    send("x");
+    EXPECT_TRUE(has(drop.end().output, bytes == std::string("28") ? "1 accepted, 0 dropped" : "0 accepted, 1 dropped"));
+  }
+  EXPECT_EQ(flow4().arrived(), "x");
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+TEST_F(live, tells_of_an_interface_that_is_not_there) {
+  const auto ended = live_command(on_flow({"watch", "--for", "1ms", "[indev=near0 outdev=no_such0]"})).end();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(ended.output.starts_with(
+      "ipq watch: there is no interface no_such0 now; what tests it waits for one\nipq watch: serving"))
+      << ended.output;
 }
 
 TEST_F(live, time_and_signals_end_it) {
@@ -310,6 +368,7 @@ TEST_F(live, mistakes_are_told_and_nothing_is_started) {
       {{"watch", "--workers", "0"}, "--workers: 0 is out of range: expected 1 to 256"},
       {{"watch", "--workers", "3", "-q", "0-1"}, "--workers 3: more threads than queues, of which there are 2"},
       {{"watch", "--fail", "maybe"}, "ipq watch: --fail: 'maybe': expected open or closed"},
+      {{"watch", "--fail-open", "--fail", "closed"}, "ipq watch: --fail-open excludes --fail; "},
       {{"watch", "--dry-run"}, "--dry-run: there is no --select to print"},
       {{"watch", "--select", "outside", "udp dport 1"}, "outside"},
       {{"watch", "--select", "output", "udp dprt 1"}, "udp dprt 1"},

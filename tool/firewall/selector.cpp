@@ -17,6 +17,9 @@ constexpr std::array<std::string_view, 33> no_match{
     "vmap",   "redirect", "dup",   "fwd",  "log",   "tproxy", "notrack",  "set",     "synproxy",   "meter", "add",
     "update", "delete",   "quota", "flow", "table", "chain",  "rule",     "include", "define",     "last",  "map"};
 
+/// What stands behind these is a value, as in "icmp type redirect" and "ct status dnat".
+constexpr std::array<std::string_view, 5> before_values{"type", "status", "==", "!=", ","};
+
 bool is_in_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("_-./:*@[]+%").find(c) != std::string_view::npos;
@@ -74,13 +77,16 @@ outcome<selector> parse_selector(std::string_view hook, std::string_view match) 
   const auto words = split_match(match);
   if (!words) return refused(fmt::format("'{}': {}", match, words.error().message));
   int braces = 0, parentheses = 0;
+  std::string_view before;
   for (const auto& word : *words) {
     if (word == "{") ++braces;
     if (word == "}") --braces;
     if (word == "(") ++parentheses;
     if (word == ")") --parentheses;
     if (braces < 0 || braces > 1 || parentheses < 0) return refused(fmt::format("'{}': unpaired \"{}\"", match, word));
-    if (std::ranges::find(no_match, word) != no_match.end()) {
+    const bool is_value = std::ranges::find(before_values, before) != before_values.end();
+    before = word;
+    if (!is_value && std::ranges::find(no_match, word) != no_match.end()) {
       return refused(
           fmt::format("'{}': \"{}\" is no match; what becomes of the packets is not said here", match, word));
     }

@@ -161,6 +161,10 @@ TEST(selector, takes_hooks_and_matches) {
   EXPECT_EQ(made->text(), "--select output 'udp dport { 53, 5353 } ip daddr 192.0.2.1'");
   EXPECT_TRUE(parse_selector("POSTROUTING", ""));
   EXPECT_TRUE(parse_selector("input", "iifname \"eth0\" tcp flags & (syn|ack) == syn"));
+  // Words that are values here, and statements elsewhere.
+  EXPECT_TRUE(parse_selector("input", "icmp type redirect"));
+  EXPECT_TRUE(parse_selector("input", "ct status dnat"));
+  EXPECT_TRUE(parse_selector("input", "ct status != snat,dnat"));
 }
 
 TEST(selector, refuses_what_is_more_than_a_match) {
@@ -175,6 +179,7 @@ TEST(selector, refuses_what_is_more_than_a_match) {
   EXPECT_EQ(
       why("output", "udp dport 53 accept"),
       "--select output: 'udp dport 53 accept': \"accept\" is no match; what becomes of the packets is not said here");
+  EXPECT_NE(why("output", "icmp type redirect redirect").find("\"redirect\" is no match"), std::string::npos);
   EXPECT_NE(why("output", "meta mark set 1").find("\"set\" is no match"), std::string::npos);
   EXPECT_EQ(why("output", "udp dport 53\n} table x {"),
             "--select output: the match has a control character or more than one line");

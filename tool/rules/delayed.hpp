@@ -30,13 +30,16 @@ class delayed {
 
   explicit delayed(delayed_limits limits = {}) noexcept : limits_(limits) {}
 
-  /// Keeps `what`, which counts for so many bytes. False, and `what` untouched, if that would exceed a limit: it gets
-  /// limits().beyond, and is counted in refused().
+  /// Whether so many bytes more would exceed no limit. If not they are counted in refused(), and get limits().beyond.
+  [[nodiscard]] bool admit(std::size_t bytes) noexcept {
+    if (heap_.size() < limits_.packets && bytes <= limits_.bytes - bytes_) return true;
+    ++refused_;
+    return false;
+  }
+
+  /// Keeps `what`, which counts for so many bytes. False, and `what` untouched, if it is not admitted.
   [[nodiscard]] bool push(Held&& what, time due, std::size_t bytes) {
-    if (heap_.size() >= limits_.packets || bytes > limits_.bytes - bytes_) {
-      ++refused_;
-      return false;
-    }
+    if (!admit(bytes)) return false;
     std::uint32_t slot;
     if (free_.empty()) {
       slot = static_cast<std::uint32_t>(slots_.size());

@@ -69,6 +69,11 @@ TEST(delayed, is_bounded_in_bytes) {
   EXPECT_FALSE(waiting.push(make(2), 1s, static_cast<std::size_t>(-1)));
   EXPECT_TRUE(waiting.push(make(2), 1s, 400));
   EXPECT_EQ(waiting.refused(), 2u);
+  EXPECT_FALSE(waiting.admit(1));
+  EXPECT_EQ(waiting.refused(), 3u);
+  static_cast<void>(waiting.pop(1s));
+  EXPECT_TRUE(waiting.admit(600));
+  EXPECT_EQ(waiting.refused(), 3u);
   EXPECT_EQ(waiting.limits().beyond, ipq::verdict::action::drop);
 }
 

@@ -35,4 +35,10 @@ bool filter::tests_owner() const noexcept {
   return condition_->tests_owner();
 }
 
+std::vector<std::string> filter::interfaces() const {
+  std::vector<std::string> names;
+  add_interfaces(condition_->metadata, names);
+  return names;
+}
+
 }  // namespace ipq::tool::rules

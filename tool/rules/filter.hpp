@@ -24,6 +24,8 @@ class filter {
 
   [[nodiscard]] bool matches(const packet& which, const interface_names& names = {}) const;
   [[nodiscard]] bool tests_owner() const noexcept;  ///< uid or gid: the queue has to ask for them
+  /// The names of interfaces that are tested, but for those that end with '*'.
+  [[nodiscard]] std::vector<std::string> interfaces() const;
 
  private:
   explicit filter(std::shared_ptr<const condition> made) noexcept : condition_(std::move(made)) {}

@@ -129,6 +129,12 @@ bool metadata_test::matches(const packet& which, const interface_names& names) c
   return is_equal(*this, which, names) != negated;
 }
 
+void add_interfaces(std::span<const metadata_test> tests, std::vector<std::string>& to) {
+  for (const metadata_test& each : tests) {
+    if (!each.name.empty() && !each.is_prefix) to.push_back(each.name);
+  }
+}
+
 std::vector<metadata_test> read_metadata(scanner& from) {
   from.skip_space();
   const auto opening = from.column();

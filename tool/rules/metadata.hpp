@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,9 @@ struct metadata_test {
 
   [[nodiscard]] bool matches(const packet& which, const interface_names& names) const;
 };
+
+/// Appends the names of interfaces that are tested, but for those that end with '*'.
+void add_interfaces(std::span<const metadata_test> tests, std::vector<std::string>& to);
 
 /// The tests between brackets, whose opening one comes next. Throws fault.
 [[nodiscard]] std::vector<metadata_test> read_metadata(scanner& from);

@@ -96,4 +96,18 @@ bool ruleset::duplicates() const noexcept {
   return any_action<duplicate>(*compiled_);
 }
 
+std::vector<std::uint16_t> ruleset::queues() const {
+  std::vector<std::uint16_t> numbers;
+  for (const rule& each : compiled_->rules) {
+    if (each.ending.what() == ipq::verdict::action::queue)
+      numbers.push_back(static_cast<std::uint16_t>(each.ending.value() >> 16));
+  }
+  return numbers;
+}
+std::vector<std::string> ruleset::interfaces() const {
+  std::vector<std::string> names;
+  for (const rule& each : compiled_->rules) add_interfaces(each.when.metadata, names);
+  return names;
+}
+
 }  // namespace ipq::tool::rules

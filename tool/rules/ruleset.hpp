@@ -52,6 +52,11 @@ class ruleset {
   [[nodiscard]] bool delays() const noexcept;       ///< delay, reorder or rate: packets have to be held
   [[nodiscard]] bool duplicates() const noexcept;   ///< duplicate: packets have to be sent
 
+  /// The numbers of `queue N`.
+  [[nodiscard]] std::vector<std::uint16_t> queues() const;
+  /// The names of interfaces that rules test, but for those that end with '*'.
+  [[nodiscard]] std::vector<std::string> interfaces() const;
+
   [[nodiscard]] const compiled& rules() const noexcept { return *compiled_; }
 
  private:
