@@ -25,8 +25,9 @@ fi
 mkdir -p "$folder"
 tests=$build_tree/tests
 declare -A binaries=([kernel]=$tests/kernel/kernel_tests [netlink]=$tests/netlink_kernel_tests
-  [cpp]=$tests/cpp_kernel_tests [tool]=$tests/tool/firewall_kernel_tests [stock]=$tests/stock_kernels/stock_kernel_tests)
-"$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}"
+  [cpp]=$tests/cpp_kernel_tests [tool]=$tests/tool/firewall_kernel_tests [stock]=$tests/stock_kernels/stock_kernel_tests
+  [command]=$tests/tool/tool_tests)
+"$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}" "$build_tree/tool/ipq"
 cat "$kernel/modules.cpio" >>"$folder/initramfs.cpio"
 
 {
@@ -38,4 +39,6 @@ $build_tree/libipq.so.0 libipq.so.0"
   for prefix in stock netlink cpp tool kernel; do
     "$here/list_tests.sh" "$prefix" "${binaries[$prefix]}" "$filter"
   done
+  # Of the command what stands on the kernel's rules and on what becomes of its packets.
+  "$here/list_tests.sh" command "${binaries[command]}" "${filter/#'*'/live.*:rules.*}"
 } | "$here/boot.sh" "$kernel/vmlinuz" "$folder/initramfs.cpio" "$folder" 600

@@ -390,6 +390,23 @@ TEST_F(live, mistakes_are_told_and_nothing_is_started) {
   EXPECT_TRUE(has(no_netns.output, "ipq watch: network namespace no_such: ")) << no_netns.output;
 }
 
+TEST_F(live, what_a_kernel_lacks_and_rights_that_are_missing_have_statuses_of_their_own) {
+  // Nothing of iptables says this.
+  const auto lacking = run({command_path(), "watch", "--for", "1ms", "--select", "output", "meta cpu 1"});
+  if (has(lacking.output, "selected by nft")) {
+    EXPECT_EQ(lacking.status, 0) << lacking.output;
+  } else {
+    EXPECT_EQ(lacking.status, 5) << lacking.output;
+    EXPECT_TRUE(has(lacking.output, "this kernel's nftables has no queue statement (CONFIG_NFT_QUEUE)\n"))
+        << lacking.output;
+  }
+  EXPECT_EQ(queue_rules(), "");
+  const auto moved = run({"setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all", command_path(), "watch", "--netns",
+                          "/proc/self/ns/net", "--for", "1ms"});
+  EXPECT_EQ(moved.status, 3) << moved.output;
+  EXPECT_TRUE(has(moved.output, "ipq watch: network namespace /proc/self/ns/net: ")) << moved.output;
+}
+
 TEST_F(live, output_to_a_full_disk) {
   flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
   kernel_tests::background_command full({"bash", "-c", "exec " + command_path() + " watch >/dev/full"});
