@@ -242,7 +242,7 @@ void add_captures(scenarios& to, const ground& on, const std::string& path) {
   const auto shared = std::make_shared<workshop>(packets, path);
 
   description what = describe("read a capture, accept all", ours, "");
-  what.goals = {{0, 0, std::nullopt, goal::kind::at_least, 3}};
+  what.goals = each_of_ours({0, 0, std::nullopt, goal::kind::at_least, 3});
   to.push_back(std::make_unique<captures>(std::move(what), ours, shared, task::read));
 
   what = describe("the same, and write what passes", all, "tcpdump -w");
