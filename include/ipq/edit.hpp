@@ -24,9 +24,10 @@ namespace ipq {
 /// Checksums are changed incrementally (RFC 1624): one that was wrong stays wrong by the same difference, so an edit
 /// never hides damage. If the kernel says that the checksum is not ready, finish() computes it whole. A UDP checksum of
 /// zero, which means none, stays zero over IPv4; over IPv6, which forbids it, it is computed whole once something that
-/// it covers has changed. The result 0 is written 0xffff for UDP. Inner packets of ICMP errors are bytes like any
-/// others and not translated. Authentication headers and encrypted payloads are left as they are: the receiver will
-/// refuse those if an edit touches what they protect.
+/// it covers has changed. The result 0 is written 0xffff for UDP and UDP-Lite. Inner packets of ICMP errors are bytes
+/// like any others and not translated. Authentication headers, encrypted payloads, and what other protocols than TCP,
+/// UDP, UDP-Lite, DCCP and ICMPv6 make of addresses (OSPFv3, PIM and mobility over IPv6) are left as they are: the
+/// receiver will refuse those if an edit touches what they protect.
 ///
 /// Setters that fail have changed nothing. Their errors:
 ///   EAFNOSUPPORT     the packet is of the other IP version
@@ -47,7 +48,8 @@ class packet_editor {
   ///   EBADMSG     not a valid IPv4 or IPv6 packet, or none at all, as in copy mode meta; or the checksum is not ready
   ///               and lengths contradict each other
   ///   EOPNOTSUPP  the checksum is not ready, and can't be computed: a fragment, another protocol than TCP, UDP, ICMP
-  ///               or ICMPv6, or an address that is hidden as described above
+  ///               or ICMPv6, an address that is hidden as described above, or it is that of a packet inside of this
+  ///               one, as in a tunnel over UDP with segmentation offload
   [[nodiscard]] static result<packet_editor> edit(const packet& packet, std::vector<std::byte>& buffer);
 
   packet_editor(packet_editor&&) noexcept = default;

@@ -16,8 +16,8 @@ struct interface {
   [[nodiscard]] std::string_view name_view() const noexcept { return name.data(); }
 };
 
-/// Finds interfaces by index, as packet::indev, and follows renames and re-creations: an answer is at most 100
-/// microseconds old. Any number of threads may ask; mostly that costs no system call. What was moved from may only be
+/// Finds interfaces by index, as packet::indev, and follows renames and re-creations: an answer is at most half
+/// a millisecond old. Any number of threads may ask; mostly that costs no system call. What was moved from may only be
 /// assigned to or destroyed.
 class interface_names {
  public:

@@ -84,9 +84,10 @@ class queue final : public source {
   /// sent by SCM_RIGHTS. If it has the queue options.number, the queue goes on as it is, with these options and all
   /// packets that wait in the socket; those that the one before has received and not decided get `unanswered` with the
   /// first flush after the first packet, before which they can't be told apart. If not, the queue is bound. Counters
-  /// begin at 0, but for the kernel's. Afterwards `fd` is closed, unless there was an error. An event loop has to call
-  /// try_receive() once before it watches fd(): packets may have come before the kernel's answer. Errors: as open();
-  /// EINVAL `fd` is no socket of NETLINK_NETFILTER, or a network namespace is given; EBADF.
+  /// begin at 0, but for the kernel's. Afterwards `fd` is closed, unless there was an error: what waited in the socket
+  /// then belongs to those that the one before has not decided. An event loop has to call try_receive() once before it
+  /// watches fd(): packets may have come before the kernel's answer. Errors: as open(); EINVAL `fd` is no socket of
+  /// NETLINK_NETFILTER, or a network namespace is given; EBADF.
   [[nodiscard]] static result<queue> adopt(int fd, const queue_options& options);
 
   /// Gives the socket away, with the queue and what waits in it: sends what was decided, lets the rest of the batch

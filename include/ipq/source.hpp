@@ -22,7 +22,9 @@ namespace ipq {
 /// What happened to a verdict, or to the source, besides packets.
 struct event {
   enum class kind : std::uint8_t {
-    gone,     ///< the packet was not there any more: its interface or a rule table went away (ENOENT)
+    gone,  ///< the packet was not there any more: its interface or a rule table went away (ENOENT). Of a run of equal
+           ///< verdicts that went out as one the kernel tells it only if all are gone, and with a lost capability only
+           ///< the first of those that went out together; a verdict_delay of 0 has each told
     refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more
     overrun   ///< the receive buffer was full: `count` messages did not come, most often packets, which were dropped,
               ///< or with fail_open accepted. Told with one of the next batches.
@@ -34,7 +36,8 @@ struct event {
 };
 
 /// Every packet that the kernel wanted to queue is in exactly one of these, in one call:
-/// queued + lost_queue_full = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer,
+/// queued + lost_queue_full
+///   = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer + lost_queue_full,
 /// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. For a source without
 /// a kernel: received = accepted + dropped + repeated + stopped + requeued + gone + refused + undecided.
 struct statistics {

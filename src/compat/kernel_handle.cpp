@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "compat/kernel_handle.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -13,6 +15,9 @@
 
 namespace ipq::compat {
 namespace {
+
+/// So many of the other family are read by a read that does not wait.
+constexpr int most_foreign = 64;
 
 constexpr std::array verdict_names{"drop", "accept", "stolen", "queue", "repeat", "stop"};
 
@@ -94,11 +99,20 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
     return 0;
   };
   std::optional<clock::time_point> deadline;
+  int foreign = 0;
   // On the stack, so that threads, signal handlers and longjmp need no care, and untouched where nothing is received.
   alignas(8) std::byte buffer[wire::max_datagram];
+  // Packets of the other family may come without end, each of which is nothing to the program.
+  const auto is_over = [&] {
+    if (timeout <= 0) return timeout < 0 && ++foreign == most_foreign;
+    if (!deadline) deadline = clock::now() + std::chrono::microseconds(timeout);
+    return clock::now() >= *deadline;
+  };
   for (;;) {
     // Without waiting first: a reader that is behind finds something, and one that is not has the time to ask again.
     if (ahead_) {
+      ::pthread_testcancel();
+      const netlink::cancellation_off uninterrupted;  // what was received is not to be lost with the thread
       const auto length = ahead_->read(readable_, queue_->socket(), !relayed_,
                                        [&](auto datagram) { return translate(datagram, into); });
       if (length) {
@@ -123,6 +137,7 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
     if (received) {
       if (received->length == 0) return fail(IPQ_ERR_NLEOF, "read");
       const auto length = translate(std::span(buffer, received->length), into);
+      if (!length && is_over()) return timed_out();
       if (!length) continue;
       errno = errno_before;
       return *length;
@@ -184,6 +199,7 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
                                                         std::span<unsigned char> into) {
   const auto parsed = wire::parse_error(message);
   if (!parsed) return std::nullopt;
+  if (ahead_ && answers_wake(datagram)) ahead_->wake_was_taken();
   const wire::error_reply& reply = *parsed;
   const netlink::cancellation_off uninterrupted;
   const auto note = read_note(reply);
@@ -273,6 +289,7 @@ int kernel_handle::set_any_verdict(ipq_id_t id, unsigned int value, std::optiona
   const std::size_t given = data != nullptr ? data_len : 0;
   if (ahead_ && value <= verdict_accept && given == 0 && !mark && !queue_->shared() && !debugging()) {
     const int errno_before = errno;
+    const netlink::cancellation_off uninterrupted;  // or verdicts that were sent would be sent once more
     const auto answer = queue_->plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value);
     if (!ahead_->send(queue_->socket(), answer)) return fail(IPQ_ERR_SEND, "set verdict");
     errno = errno_before;
@@ -311,7 +328,8 @@ int kernel_handle::set_any_verdict(ipq_id_t id, unsigned int value, std::optiona
   if (ahead_) static_cast<void>(ahead_->flush(queue_->socket()));
   if (const auto sent = queue_->send_verdict(request); !sent) return fail(IPQ_ERR_SEND, "set verdict");
   errno = errno_before;
-  if (!invalid) counter_of(value, given).add();
+  // What is dropped for a reason of ours is counted as that, too.
+  if (!invalid) counter_of(request.value == verdict_drop ? verdict_drop : value, given).add();
   return static_cast<int>(verdict_request_size + given);
 }
 

@@ -312,6 +312,20 @@ TEST_F(handle_test, replacements_by_length) {
   EXPECT_FALSE(kernel.verdicts().back().payload);
 }
 
+TEST_F(handle_test, packets_of_the_other_family_do_not_keep_a_read_that_does_not_wait) {
+  const auto h = listen();
+  for (int i = 0; i < 300; ++i) queue(payload_of(60), ipv6);
+  const auto id = queue(payload_of(60));
+  EXPECT_EQ(read(*h, once), 0);
+  const auto dropped = h->stats().wrong_family;
+  EXPECT_GT(dropped, 0U);
+  EXPECT_LT(dropped, 300U);
+  int reads = 1;
+  while (read(*h, once) == 0) ASSERT_LT(++reads, 20);
+  EXPECT_EQ(packet_read().packet_id, id);
+  EXPECT_EQ(h->stats().wrong_family, 300U);
+}
+
 TEST_F(handle_test, a_packet_that_the_kernel_had_to_cut_is_not_cut_by_returning_it) {
   auto h = listen();
   const auto payload = payload_of(65535);
@@ -329,6 +343,8 @@ TEST_F(handle_test, a_packet_that_the_kernel_had_to_cut_is_not_cut_by_returning_
   returned[8] ^= 1;
   EXPECT_EQ(h->set_verdict(packet_read().packet_id, 1, std::nullopt, 65531, returned.data()), 40 + 65531);
   EXPECT_EQ(kernel.verdicts().back().value, 0U);
+  EXPECT_EQ(h->stats().accepted, 1U);
+  EXPECT_EQ(h->stats().dropped, 1U) << "though the program said accept";
 
   // Where the program asked for less, or the packet is no longer than that, it is cut to what is returned.
   queue(payload_of(65531));

@@ -81,11 +81,20 @@ result<void> kernel_queue::share_with_relay(kernel_handle& first) {
   auto readable = (*created)->open_reader(index_of(first.ipv6()));
   if (!readable) return std::unexpected(readable.error());
   relay_ = *std::move(created);
-  // From here on verdicts are noted; packets that were read before are the first's and not known by id.
-  shared_ = true;
-  if (const auto replaced = first.read_from_relay(*std::move(readable)); !replaced) return replaced;
+  // Before the first member reads from it: without its thread nothing would come there.
+  auto done = relay_->start();
+  if (done) {
+    // From here on verdicts are noted; packets that were read before are the first's and not known by id.
+    shared_ = true;
+    done = first.read_from_relay(*std::move(readable));
+  }
+  if (!done) {
+    shared_ = false;
+    relay_.reset();
+    return done;
+  }
   wake_direct_reads(first);
-  return relay_->start();
+  return {};
 }
 
 void kernel_queue::wake_direct_reads(const kernel_handle& first) {
@@ -292,7 +301,7 @@ std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& data
       return index;
     }
     kernel_handle* const other = members_[1 - index].who;
-    if (whose.who == nullptr && other != nullptr) other->count_wrong_family();
+    if (kernel_handle* const counts = other != nullptr ? other : whose.who) counts->count_wrong_family();
   }
   drop(queued->id);
   return std::nullopt;

@@ -8,17 +8,13 @@
 #include "wire/message.hpp"
 
 namespace ipq::compat {
-namespace {
 
-/// The answer to socket::wake, whether or not the kernel liked it.
 bool answers_wake(std::span<const std::byte> datagram) noexcept {
   wire::bytes rest = datagram;
   const auto message = wire::next_message(rest);
   const auto reply = message ? wire::parse_error(*message) : std::nullopt;
   return reply && reply->request_type == wire::message_noop;
 }
-
-}  // namespace
 
 read_ahead::read_ahead() : datagrams_(most, wire::max_datagram) {}
 
@@ -62,7 +58,8 @@ void read_ahead::settle(const netlink::socket& from, const netlink::socket& to, 
     if (woken_ && refill && receive(from)) settle(from, to, refill);
     return;
   }
-  if (!std::exchange(fresh_, false) || !refill) return;
+  const bool taken = wake_taken_.exchange(false, std::memory_order_relaxed);
+  if ((!std::exchange(fresh_, false) && !taken) || !refill) return;
   if (full_ && from.wait_readable(std::chrono::steady_clock::time_point::min())) return;
   from.wake();
   woken_ = true;

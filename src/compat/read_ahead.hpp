@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "ipq/error.hpp"
 #include "netlink/arena.hpp"
@@ -16,6 +17,9 @@
 #include "wire/verdict.hpp"
 
 namespace ipq::compat {
+
+/// The answer to socket::wake, whether or not the kernel liked it.
+[[nodiscard]] bool answers_wake(std::span<const std::byte> datagram) noexcept;
 
 /// As long as messages wait here the socket is readable too: where nothing else is in it, the kernel is made to put an
 /// acknowledgement there, which is taken out when the last message is. Verdicts wait as long as messages do, and no
@@ -37,12 +41,15 @@ class read_ahead {
       -> decltype(use(std::span<std::byte>())) {
     if (reading_.test_and_set()) return std::nullopt;
     const unlock_at_the_end<std::memory_order_release> unlock{reading_};
-    while (has_messages() || (refill && receive(from))) {
+    bool may_refill = refill;  // once, so that the caller sees how time goes by
+    while (has_messages() || (std::exchange(may_refill, false) && receive(from))) {
       const auto used = use(take());
       if (!used) continue;
       settle(from, to, refill);
       return used;
     }
+    // The last messages were none of the program's: it has read everything.
+    static_cast<void>(flush(to));
     return std::nullopt;
   }
 
@@ -54,6 +61,9 @@ class read_ahead {
     const unlock_at_the_end<std::memory_order_release> unlock{reading_};
     while (has_messages()) use(take());
   }
+
+  /// Somebody else has received what answers a wake.
+  void wake_was_taken() noexcept { wake_taken_.store(true, std::memory_order_relaxed); }
 
   /// Keeps or sends a verdict. Errors: those of sending; what could not be sent is kept.
   result<void> send(const netlink::socket& to, const wire::plain_verdict& answer);
@@ -83,6 +93,7 @@ class read_ahead {
   bool full_ = false;   ///< and more may be there
   bool woken_ = false;  ///< an acknowledgement was asked for and has not come by
   std::atomic<std::size_t> left_ = 0;
+  std::atomic<bool> wake_taken_ = false;
 
   std::atomic_flag sending_;  ///< guards what follows
   std::size_t kept_ = 0;      ///< bytes

@@ -118,9 +118,9 @@ bool relay::heed_wake() {
 }
 
 void relay::forward(std::span<std::byte> datagram) {
-  const auto whose = route_(datagram);
-  if (!whose || !readers_[*whose]) return;
   try {
+    const auto whose = route_(datagram);
+    if (!whose || !readers_[*whose]) return;
     readers_[*whose]->post(datagram);
   } catch (const std::bad_alloc&) {
     // Like a receive buffer that is full; the packet waits in the kernel until the queue is closed.

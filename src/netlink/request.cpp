@@ -2,6 +2,7 @@
 #include "netlink/request.hpp"
 
 #include <cerrno>
+#include <new>
 
 #include "wire/bytes.hpp"
 #include "wire/message.hpp"
@@ -9,7 +10,7 @@
 namespace ipq::netlink {
 
 result<void> execute(const socket& connection, std::span<const std::byte> request, std::uint32_t sequence,
-                     const char* operation, std::chrono::steady_clock::time_point deadline, stash& others) {
+                     const char* operation, std::chrono::steady_clock::time_point deadline, stash& others) try {
   std::vector<std::byte> buffer(wire::max_datagram);
   const auto type = wire::load<std::uint16_t>(request.data() + 4);  // nlmsg_type
   if (const auto sent = connection.send(request); !sent) return failed(operation, sent.error().code.value());
@@ -36,6 +37,8 @@ result<void> execute(const socket& connection, std::span<const std::byte> reques
     if (reply->code != 0) return failed(operation, reply->code);
     return {};
   }
+} catch (const std::bad_alloc&) {
+  return failed(operation, ENOMEM);
 }
 
 }  // namespace ipq::netlink

@@ -124,6 +124,8 @@ result<socket> socket::duplicate() const noexcept {
 
 result<void> socket::replace(socket&& other) noexcept {
   const socket used_up(std::move(other));
+  // What the program has set stays.
+  if (const int flags = ::fcntl(fd(), F_GETFL); flags >= 0) ::fcntl(used_up.fd(), F_SETFL, flags);
   while (::dup3(used_up.fd(), fd(), O_CLOEXEC) < 0) {
     if (errno != EINTR && errno != EBUSY) return failed("replace socket", errno);
   }

@@ -116,6 +116,9 @@ result<void> packet_editor::examine(bool checksum_not_ready) noexcept {
         (offset == 0 && followed))
       return failed("compute checksum", EOPNOTSUPP);
     if (!layers_.has_transport || !lengths_agree_) return failed(operation, EBADMSG);
+    // What is not ready is then the checksum of a packet inside of this one, as of a tunnel with GSO.
+    if (layers_.version == 4 && layers_.transport == ip_protocol::udp && read_be16(bytes(), checksum_at_) == 0)
+      return failed("compute checksum", EOPNOTSUPP);
     whole_ = true;
   } else if (checksum_at_ != 0 && layers_.transport == ip_protocol::udp && read_be16(bytes(), checksum_at_) == 0) {
     const bool computable =
@@ -387,7 +390,7 @@ std::span<const std::byte> packet_editor::finish() noexcept {
 
   const bool none = no_checksum_ && layers_.version == 4;
   if (whole_ || (transport_.any && checksum_at_ != 0 && !none)) {
-    const bool udp = layers_.transport == ip_protocol::udp;
+    const bool none_is_zero = layers_.transport == ip_protocol::udp || layers_.transport == ip_protocol::udp_lite;
     std::uint16_t checksum;
     if (whole_ || no_checksum_) {
       checksum = whole_checksum();
@@ -400,7 +403,7 @@ std::span<const std::byte> packet_editor::finish() noexcept {
         if (std::ranges::all_of(message, [](std::byte b) { return b == std::byte{0}; })) checksum = 0xffff;
       }
     }
-    if (udp && checksum == 0) checksum = 0xffff;
+    if (none_is_zero && checksum == 0) checksum = 0xffff;
     write_be16(bytes(), checksum_at_, checksum);
     whole_ = no_checksum_ = false;
   }

@@ -269,6 +269,38 @@ TEST(packet_editor, wrong_checksum_stays_wrong_by_the_same_difference) {
   }
 }
 
+// What UDP-Lite sends in the place of 0 (RFC 3828 3.1) is what UDP does: there is a source for which the sum is 0.
+TEST(packet_editor, no_checksum_of_udp_lite_is_zero) {
+  bytes made = make_packet(4, ip_protocol::udp, bytes(9, std::byte{3}));
+  made[9] = static_cast<std::byte>(ip_protocol::udp_lite);
+  put16(made, 10, 0);
+  put16(made, 10, 0xffff - plain_sum(std::span(made).first(20)));
+  put16(made, 26, 0);
+  const std::uint32_t sum =
+      plain_sum(std::span(made).subspan(12, 8)) + static_cast<std::uint32_t>(ip_protocol::udp_lite);
+  put16(made, 26, 0xffff - plain_sum(std::span(made).subspan(20), sum + 17));
+  for (unsigned low = 0; low < 0x10000; ++low) {
+    bytes buffer;
+    auto editor = packet_editor::edit(queued(made), buffer);
+    ASSERT_TRUE(editor);
+    const ipv4_address source{{10, 0, static_cast<std::uint8_t>(low >> 8), static_cast<std::uint8_t>(low)}};
+    ASSERT_TRUE(editor->set_source(source));
+    ASSERT_NE(get16(editor->finish(), 26), 0) << low;
+  }
+}
+
+// A tunnel with GSO: the outer UDP has none, and it is the inner one that is not ready.
+TEST(packet_editor, checksum_that_is_not_ready_inside_of_a_tunnel_is_refused) {
+  bytes made = make_packet(4, ip_protocol::udp, bytes(60, std::byte{3}));
+  put16(made, 26, 0);
+  packet outer = queued(made);
+  outer.checksum_not_ready = true;
+  bytes buffer;
+  const auto editor = packet_editor::edit(outer, buffer);
+  ASSERT_FALSE(editor);
+  EXPECT_TRUE(editor.error().is(EOPNOTSUPP));
+}
+
 TEST(packet_editor, checksum_that_is_not_ready_is_computed) {
   for (const auto& of : kinds) {
     bytes made = make_packet(of.version, of.protocol, bytes(9, std::byte{3}));

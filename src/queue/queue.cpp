@@ -87,6 +87,7 @@ class queue::core {
   void see_id(std::uint32_t id) noexcept;
   [[nodiscard]] std::span<const packet> packets() const noexcept { return {packets_.data(), count_}; }
   [[nodiscard]] std::span<answer> answers() noexcept { return {answers_.data(), count_}; }
+  [[nodiscard]] const packet& packet_of(const answer& its) const noexcept { return packets_[&its - answers_.data()]; }
   void take(std::span<const std::byte> datagram, bool truncated);
   void take_refused(const wire::error_reply& reply);
   [[nodiscard]] result<answer*> find(const packet& which, const char* operation) noexcept;
@@ -204,7 +205,11 @@ result<std::size_t> queue::core::wait_for_packets(clock::time_point deadline) {
     pacer_.looked(false);
   }
   // Who comes after a silence comes alone, and this is the shortest way from the kernel.
-  if (deadline == clock::time_point::max()) return arena_.receive_one(socket_);
+  if (deadline == clock::time_point::max()) {
+    auto received = arena_.receive_one(socket_);
+    // Unless somebody has made the descriptor O_NONBLOCK.
+    if (received || !received.error().is(EAGAIN)) return received;
+  }
   if (const auto waited = socket_.wait_readable(deadline); !waited) return std::unexpected(waited.error());
   return arena_.receive(socket_);
 }
@@ -329,8 +334,8 @@ result<answer*> queue::core::find(const packet& which, const char* operation) no
   answer* found = nullptr;
   if (!before(&which, packets_.data()) && before(&which, packets_.data() + count_)) {
     found = &answers_[static_cast<std::size_t>(&which - packets_.data())];
-  } else {
-    // A copy of the packet.
+  } else if (which.queue == options_.number) {
+    // A copy of the packet. Every queue counts its ids from 1.
     const auto same = std::ranges::find(answers(), which.id, &answer::id);
     if (same != answers().end()) found = &*same;
   }
@@ -346,7 +351,7 @@ result<void> queue::core::set_verdict(const packet& which, const verdict& given)
   const auto payload = given.payload();
   if (!payload.empty()) {
     if (payload.size() > wire::max_payload) return failed("set verdict", EINVAL);
-    if (which.truncated) return failed("set verdict", EMSGSIZE);
+    if (packet_of(its).truncated) return failed("set verdict", EMSGSIZE);
     if (!arena_.contains(payload)) {
       // The bytes are the program's again when we return.
       if (const auto sent = flush(); !sent) return sent;
@@ -370,7 +375,7 @@ result<held_packet> queue::core::hold(const packet& which) {
     return failed("hold packet", ENOMEM);
   }
   (*found)->how = answer::state::held;
-  held_packet held(sender_, which.id, which.truncated);
+  held_packet held(sender_, which.id, packet_of(**found).truncated);
   // What can't be sent now is for the next receive to send, or to report.
   if (--undecided_ == 0) static_cast<void>(end_batch());
   return held;

@@ -2,6 +2,7 @@
 // The queue over a scripted kernel: what a real one does once in 2^32 packets, or should never do.
 #include "ipq/queue.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/netlink.h>
 
@@ -11,6 +12,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "netlink/scripted_kernel.hpp"
@@ -187,6 +189,53 @@ TEST_F(scripted_queue_test, no_packet_gets_the_verdict_of_another) {
   EXPECT_EQ(s.accepted + s.dropped + s.requeued + s.undecided, arrived);
   EXPECT_EQ(s.gone + s.refused, 0u);
   EXPECT_GT(still_held, 0u);
+}
+
+TEST_F(scripted_queue_test, packet_of_another_queue_is_none_of_this_one) {
+  queue q = open();
+  const auto id = arrive();
+  const batch got = must_receive(q);
+  packet copy = got[0], stranger = got[0];
+  stranger.queue = number + 1;
+  const auto given = q.set_verdict(stranger, verdict::accept());
+  ASSERT_FALSE(given);
+  EXPECT_TRUE(given.error().is(EINVAL));
+  const auto held = q.hold(stranger);
+  ASSERT_FALSE(held);
+  EXPECT_TRUE(held.error().is(EINVAL));
+  EXPECT_EQ(waiting(), std::vector<std::uint32_t>{id});
+  EXPECT_TRUE(q.set_verdict(copy, verdict::accept()));
+  EXPECT_TRUE(waiting().empty());
+}
+
+TEST_F(scripted_queue_test, whole_copy_of_a_truncated_packet_is_truncated) {
+  queue q = open({.number = number, .copy_range = 20}, 20);
+  arrive(100);
+  const batch got = must_receive(q);
+  packet copy = got[0];
+  ASSERT_TRUE(copy.truncated);
+  copy.truncated = false;
+  const auto given = q.set_verdict(copy, verdict::accept().with_payload(copy.payload));
+  ASSERT_FALSE(given);
+  EXPECT_TRUE(given.error().is(EMSGSIZE));
+}
+
+TEST_F(scripted_queue_test, reader_sleeps_on_a_descriptor_that_does_not_block) {
+  queue q = open();
+  ASSERT_EQ(::fcntl(q.fd(), F_SETFL, O_NONBLOCK), 0);
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(300ms);
+    arrive();
+  });
+  const auto spent = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  };
+  const auto before = spent();
+  EXPECT_TRUE(q.receive());
+  EXPECT_LT(spent() - before, 100ms) << "of 300";
+  stopper.join();
 }
 
 TEST_F(scripted_queue_test, connection_mark_is_a_nested_attribute) {

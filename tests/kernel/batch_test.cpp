@@ -2,6 +2,7 @@
 // IPQ_CREATE_BATCH: reading ahead and sending verdicts together, without a program's noticing.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -59,6 +60,50 @@ TEST_F(batch, no_verdict_waits_once_the_last_packet_is_read) {
   EXPECT_TRUE(flow4().nothing_arrived());
   set_verdict(h.get(), last.id(), NF_ACCEPT);
   EXPECT_EQ(flow4().arrived(), "9");
+}
+
+TEST_F(batch, packets_of_another_family_hold_no_verdict_back) {
+  flow4().rule();
+  flow6().rule();
+  const auto h = listen();
+  for (int round = 0; round < 3; ++round) {
+    flow4().send("mine");
+    flow6().send("nobody's");
+    set_verdict(h.get(), read_packet(h.get()).id(), NF_ACCEPT);
+    // It has read everything that is for it, and waits.
+    std::thread reader([&] { EXPECT_EQ(udp_payload(read_packet(h.get()).payload()), "next"); });
+    EXPECT_EQ(flow4().arrived(), "mine");
+    flow4().send("next");
+    reader.join();
+    h.get();
+    EXPECT_TRUE(flow6().nothing_arrived());
+  }
+}
+
+TEST_F(batch, canceled_readers_lose_no_packet) {
+  flow4().rule();
+  const auto h = listen();
+  size_t read = 0;
+  for (size_t round = 0; round < 50; ++round) {
+    send(4);
+    std::atomic<size_t> mine = 0;
+    std::thread reader([&] {
+      for (;;) {
+        const message m = read_packet(h.get());
+        ++mine;
+        set_verdict(h.get(), m.id(), NF_DROP);
+      }
+    });
+    pthread_cancel(reader.native_handle());
+    reader.join();
+    read += mine;
+  }
+  while (readable(h->fd)) {
+    set_verdict(h.get(), read_packet(h.get()).id(), NF_DROP);
+    ++read;
+  }
+  EXPECT_EQ(read, 200u);
+  EXPECT_EQ(waiting_packets(h.get(), 0), 0u);
 }
 
 TEST_F(batch, verdicts_wait_while_packets_do_and_go_together) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // An IPv4 and an IPv6 handle in one process, on the one queue that the classic rules of both families lead to; and
 // packets of a family that nobody listens to.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/select.h>
 
@@ -217,6 +219,36 @@ TEST_F(two_families, reader_blocked_before_the_second_handle_goes_on) {
   pass(six, flow6(), "six");
   flow4().send("four");
   EXPECT_EQ(read.get(), "four");
+}
+
+TEST_F(two_families, thread_that_cannot_be_started_leaves_the_first_as_it_was) {
+  handle four{ipv4, IPQ_COPY_PACKET};
+  flow4().send("before");
+  pthread_attr_t before, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  ASSERT_EQ(pthread_getattr_default_np(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 46), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  ipq_handle* const refused = ipq_create_handle(0, ipv6);
+  ASSERT_EQ(pthread_setattr_default_np(&before), 0);
+  EXPECT_EQ(refused, nullptr);
+  const message m = read_packet(four);
+  EXPECT_EQ(udp_payload(m.payload()), "before");
+  set_verdict(four, m.id());
+  EXPECT_EQ(flow4().arrived(), "before");
+  pass(four, flow4(), "four");
+  // And it may be tried again.
+  handle six{ipv6, IPQ_COPY_PACKET};
+  pass(six, flow6(), "six");
+  pass(four, flow4(), "four");
+}
+
+TEST_F(two_families, descriptor_that_does_not_block_stays_so) {
+  handle four{ipv4, IPQ_COPY_PACKET};
+  ASSERT_EQ(fcntl(four.fd(), F_SETFL, O_NONBLOCK), 0);
+  const handle six{ipv6, IPQ_COPY_PACKET};
+  EXPECT_EQ(fcntl(four.fd(), F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+  EXPECT_EQ(fcntl(six.fd(), F_GETFL) & O_NONBLOCK, 0);
 }
 
 TEST_F(two_families, destroying_one_drops_its_packets_and_keeps_the_other) {
