@@ -104,6 +104,10 @@ struct option {
   std::uint16_t code;
   bytes value;
 };
+/// Of an option that is one.
+[[nodiscard]] inline std::string_view text_of(bytes value) noexcept {
+  return {reinterpret_cast<const char*>(value.data()), value.size()};
+}
 /// Takes the next one off; false at their end, or where they are damaged.
 [[nodiscard]] bool next_option(bytes& rest, bool swapped, option& found) noexcept;
 

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "capture/note.hpp"
+
 namespace ipq::capture {
 namespace {
 
@@ -18,17 +20,24 @@ std::byte* put(std::byte* at, std::uint32_t value, bool swapped) noexcept {
   return at + sizeof value;
 }
 
-std::vector<std::byte> without_hash(bytes options, bool swapped) {
+/// Those that hold for the frame as it is written: not the hash of what was changed, and of a recording not what
+/// became of the packet once, which may be another thing than now.
+std::vector<std::byte> options_that_hold(const section& from, const original& frame, bool changed) {
+  const auto holds = [&](const option& each) {
+    if (frame.recorded && each.code == option_code::verdict) return false;
+    if (frame.recorded && each.code == option_code::comment) return !parse_note(text_of(each.value)).has_value();
+    return !changed || each.code != hash_option;
+  };
   std::vector<std::byte> kept;
-  for (bytes rest = options; !rest.empty();) {
+  for (bytes rest = frame.options; !rest.empty();) {
     const bytes before = rest;
     option each{};
-    if (!next_option(rest, swapped, each)) {
+    if (!next_option(rest, from.swapped, each)) {
       kept.insert(kept.end(), before.begin(), before.end());
       break;
     }
     const bytes taken = before.first(before.size() - rest.size());
-    if (each.code != hash_option) kept.insert(kept.end(), taken.begin(), taken.end());
+    if (holds(each)) kept.insert(kept.end(), taken.begin(), taken.end());
   }
   return kept;
 }
@@ -67,10 +76,12 @@ void passed::write(const std::shared_ptr<const section>& from, const original& f
     first_number_ = frame.number;
     first_offset_ = frame.offset;
   }
-  if (replacement.empty()) {
-    output_.append(frame.record);
-  } else {
+  if (!replacement.empty()) {
     write_changed(*from, frame, replacement);
+  } else if (frame.recorded) {
+    write_without_note(*from, frame);
+  } else {
+    output_.append(frame.record);
   }
 }
 
@@ -85,6 +96,15 @@ result<void> passed::flush() {
   return flushed;
 }
 
+void passed::write_without_note(const section& from, const original& frame) {
+  const bytes head = frame.record.first(static_cast<std::size_t>(frame.options.data() - frame.record.data()));
+  const auto options = options_that_hold(from, frame, false);
+  const auto total = static_cast<std::uint32_t>(head.size() + options.size() + sizeof(std::uint32_t));
+  std::byte* const begin = output_.grow(total).data();
+  put(put(put(begin, head), options), total, from.swapped);
+  put(begin + sizeof(std::uint32_t), total, from.swapped);  // behind the type
+}
+
 void passed::write_changed(const section& from, const original& frame, bytes replacement) {
   const bytes link = frame.record.subspan(frame.frame_at, frame.link_size);
   const std::size_t size = link.size() + replacement.size();
@@ -97,7 +117,7 @@ void passed::write_changed(const section& from, const original& frame, bytes rep
     return;
   }
   // Simple and old blocks become of the common kind, too: it can say everything.
-  const auto options = without_hash(frame.options, from.swapped);
+  const auto options = options_that_hold(from, frame, true);
   const auto total = static_cast<std::uint32_t>(32 + padded(size) + options.size());
   std::byte* at = output_.grow(total).data();
   const bool timeless = load<std::uint32_t>(frame.record.data(), from.swapped) == block::simple_packet;

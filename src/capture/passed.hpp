@@ -29,9 +29,9 @@ struct original {
   bytes record = {};
   std::uint32_t frame_at = 0;   ///< in record
   std::uint32_t link_size = 0;  ///< of the link header
-  std::uint32_t frame_size = 0;
   std::uint32_t interface = 0;
   bytes options = {};
+  bool recorded = false;     ///< its options say what became of it once
   std::uint64_t number = 0;  ///< as capture_frame has them
   std::uint64_t offset = 0;
 };
@@ -53,6 +53,7 @@ class passed {
 
  private:
   void begin(const std::shared_ptr<const section>& next);
+  void write_without_note(const section& from, const original& frame);
   void write_changed(const section& from, const original& frame, bytes replacement);
 
   output output_;

@@ -117,6 +117,38 @@ TEST_F(passed_test, has_replacements_behind_their_link_headers) {
   }
 }
 
+TEST_F(passed_test, of_a_recording_has_what_passes_now_and_nothing_of_what_became_of_it_once) {
+  for (const bool swapped : {false, true}) {
+    capture_bytes in(swapped), expected(swapped);
+    const auto options = [&](std::string_view comment) {
+      return in.option(1, comment) + in.option(1, "a comment") + in.option(3, "hash") + in.option(7, "\1verdict.");
+    };
+    const std::string end = in.option(0, ""), kept = in.option(1, "a comment");
+    in.section().interface(101, "a");
+    in.packet(udp4(1), 0, 1, 0, options("verdict accept, changed, id 7, queue 0, hook forward, in a") + end);
+    in.packet(udp4(5, 'r'), 0, 1, 0, in.option(1, "replaced by the verdict, id 7") + end);
+    in.packet(udp4(2), 0, 2, 0, options("verdict drop, id 8, queue 0, hook forward, in a") + end);
+    in.packet(udp4(3).substr(0, 30), 0, 3, 900, options("verdict drop, id 9, queue 0, hook forward, in a") + end);
+    in.packet(udp4(4), 0, 4, 0, options("verdict drop, id 10, queue 0, hook forward, in a"));
+    const std::string longer = udp4(99, 'n');
+    expected.section().interface(101, "a").packet(udp4(1), 0, 1, 0, kept + in.option(3, "hash") + end);
+    expected.packet(udp4(3).substr(0, 30), 0, 3, 900, kept + in.option(3, "hash") + end);
+    expected.packet(longer, 0, 4, 0, kept);
+    const auto judge = [&](const packet& each) {
+      return each.id == 4 ? verdict::accept().with_payload(bytes_of(longer)) : drop_second(each);
+    };
+    EXPECT_EQ(filter(in.data, judge), expected.data) << swapped;
+
+    auto from = capture_reader::open(folder / "in", {.passed = folder / "held"});
+    ASSERT_TRUE(from);
+    const auto all = from->receive();
+    ASSERT_TRUE(all);
+    for (const packet& each : *all) EXPECT_TRUE(std::move(*from->hold(each)).set_verdict(judge(each)));
+    EXPECT_TRUE(from->flush());
+    EXPECT_EQ(folder.read("held"), expected.data) << swapped;
+  }
+}
+
 TEST_F(passed_test, has_held_packets_when_they_are_decided_in_their_own_section) {
   capture_bytes in, expected;
   in.section().interface(101, "a").packet(udp4(1), 0, 1).packet(udp4(2), 0, 2);

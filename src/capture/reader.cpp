@@ -33,10 +33,6 @@ error fault_of(int code, const char* why) {
   return made;
 }
 
-std::string_view text_of(bytes value) {
-  return {reinterpret_cast<const char*>(value.data()), value.size()};
-}
-
 /// Nanoseconds since 1970.
 packet_time to_packet_time(std::int64_t time) noexcept {
   std::int64_t seconds = time / 1'000'000'000, rest = time % 1'000'000'000;
@@ -271,26 +267,27 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
                                                                   ? interfaces_.in_section(found.interface)
                                                                   : interfaces_.of_captured(link.interface_index);
   capture_frame& frame = batch_.add_frame();
+  // What passes is the packet alone, and not what replaced it once.
+  const bytes record = window_.rest().first(size);
   std::size_t frames = 1;
   if (!found.options.empty()) [[unlikely]] {
-    const std::size_t first = size;
     if (const auto noted = take_note(found, each, frame, size); noted != step::done) {
       batch_.take_back();
       return noted;
     }
-    frames += size != first ? 1 : 0;
+    frames += size != record.size() ? 1 : 0;
   }
   each.id = static_cast<std::uint32_t>(++received_);
   each.timestamp = to_packet_time(found.time);
   frame.number = counts_.frames + 1;
   frame.offset = window_.offset();
   frame.time = std::chrono::nanoseconds(found.time);
-  const bytes record = window_.rest().first(size);
   batch_.complete({.record = record,
                    .frame_at = static_cast<std::uint32_t>(found.data.data() - record.data()),
                    .link_size = link.header,
                    .interface = found.interface,
                    .options = found.options,
+                   .recorded = frame.recorded.has_value(),
                    .number = frame.number,
                    .offset = frame.offset});
   counts_.frames += frames;
