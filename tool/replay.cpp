@@ -2,6 +2,7 @@
 // ipq replay: rules at work on a capture, without a kernel and without rights.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <memory>
@@ -18,6 +19,7 @@
 #include "replay_options.hpp"
 #include "rule_options.hpp"
 #include "rules/delayed.hpp"
+#include "separate_files.hpp"
 
 namespace tool {
 namespace {
@@ -283,6 +285,15 @@ nlohmann::json replay::to_json() const {
   return made;
 }
 
+std::vector<named_output> outputs_of(const rules::ruleset& judged_by, const std::string& recording,
+                                     const std::string& passed) {
+  std::vector<named_output> all;
+  if (!recording.empty()) all.push_back({"-w " + recording, recording});
+  if (!passed.empty()) all.push_back({"--passed " + passed, passed});
+  for (const auto& path : judged_by.record_files()) all.push_back({"record " + path.string(), path.string()});
+  return all;
+}
+
 }  // namespace
 
 int replay_main(int argc, char** argv) {
@@ -304,11 +315,10 @@ int replay_main(int argc, char** argv) {
   line.add_flag("--json", json, "the summary for programs");
   line.add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
   if (const auto end = line.parse(argc, argv)) return *end;
-  if (recording == "-" && passed == "-") {
-    return report("replay", {wrong_usage, "-w and --passed can't both be standard output"});
-  }
   const auto compiled = compile_rules(rules_from);
   if (!compiled) return report("replay", compiled.error());
+  const auto outputs = outputs_of(*compiled, recording, passed);
+  if (const auto apart = need_separate_files(capture, outputs); !apart) return report("replay", apart.error());
 
   ipq::capture_options reading = capture_options_of(options);
   reading.pace = pace;
@@ -332,7 +342,7 @@ int replay_main(int argc, char** argv) {
   }
   const auto closed = job.close();
   // The summary gives way to packets.
-  std::FILE* const to = recording == "-" || passed == "-" ? stderr : stdout;
+  std::FILE* const to = std::ranges::find(outputs, "-", &named_output::path) == outputs.end() ? stdout : stderr;
   fmt::print(to, "{}", json ? job.to_json().dump(2) + '\n' : job.to_text());
   if (!ended) {
     if (ended.error().is(ECANCELED)) return report("replay", {failed, "interrupted"});

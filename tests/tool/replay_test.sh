@@ -99,6 +99,13 @@ same "packets and duplicates that pass" "$passes" "$(shark "$folder/p")"
 same "pings with another time to live" "$(shark "$folder/p" -Y icmp)" "$(shark "$folder/p" -Y 'icmp and ip.ttl == 9')"
 same "wrong checksums" 0 "$(tshark -o ip.check_checksum:TRUE -r "$folder/p" -Y 'ip.checksum.status == 0' 2>/dev/null | wc -l)"
 
+echo "what passes of a recording"
+"$ipq" replay "$capture" 'set ttl 9 : udp' 'drop : icmp' -w "$folder/changed" >/dev/null
+"$ipq" replay "$folder/changed" accept --passed "$folder/p" --json >"$folder/json"
+same "packets that pass" 43 "$(verdict "$folder/json" accept)"
+same "packets that were written" 43 "$(shark "$folder/p")"
+same "comments about other verdicts" 0 "$(shark "$folder/p" -Y frame.comment)"
+
 echo "interfaces, hooks, record, log"
 "$ipq" replay "$capture" 'drop, log "lo:" : [indev=lo]' "record $folder/mine : udp" >"$folder/text"
 same "logged with the verdict" "$(shark "$capture" -Y 'frame.interface_name == "lo" and ip')" \
@@ -154,11 +161,31 @@ refuses 2 "there are no rules" replay "$capture"
 refuses 2 "rule 1:1:8" replay "$capture" 'drop : nonsense here'
 refuses 2 "--hook" replay "$capture" accept --hook nowhere
 refuses 2 "--pace" replay "$capture" accept --pace -1
-refuses 2 "can't both be standard output" replay "$capture" accept -w - --passed -
+refuses 2 "-w - and --passed - can't both be standard output" replay "$capture" accept -w - --passed -
+refuses 2 "--passed - and record - can't both be standard output" replay "$capture" 'record - : udp' --passed -
 refuses 1 "/dev/full: write output, packet 1 at byte " replay "$capture" accept --passed /dev/full
 refuses 1 "/dev/full: write recording: No space left on device" replay "$capture" accept -w /dev/full
 cp "$capture" "$folder/copy"
-refuses 1 "copy: open output: Invalid argument: it is the file that is read" replay "$folder/copy" accept --passed "$folder/copy"
+ln "$folder/copy" "$folder/link"
+for output in "--passed $folder/copy" "-w $folder/copy" "-w $folder/link"; do
+  # shellcheck disable=SC2086 # an option and its value
+  refuses 2 "$output: it is the file that is read, $folder/copy" replay "$folder/copy" accept $output
+done
+refuses 2 "record $folder/./copy: it is the file that is read, $folder/copy" replay "$folder/copy" "record $folder/./copy"
+cmp "$capture" "$folder/copy" || failed "a capture was overwritten while it was read"
+echo kept >"$folder/one"
+refuses 2 "-w $folder/one and --passed $folder/./one are one file" \
+  replay "$capture" accept -w "$folder/one" --passed "$folder/./one"
+refuses 2 "-w $folder/one and record $folder/one are one file" replay "$capture" "record $folder/one" -w "$folder/one"
+refuses 2 "record $folder/new and record $folder/./new are one file" \
+  replay "$capture" "record $folder/new : udp" "record $folder/./new : tcp"
+same "an output that was refused" kept "$(cat "$folder/one")"
+[ ! -e "$folder/new" ] || failed "an output that was refused was made"
+status=0
+# shellcheck disable=SC2094 # that is what is tested
+"$ipq" replay "$folder/copy" accept >>"$folder/copy" 2>"$folder/error" || status=$?
+same "exit status of a summary behind the capture" 2 "$status"
+grep -q 'standard output: it is the file that is read' "$folder/error" || failed "$(cat "$folder/error")"
 refuses 2 "nowhere: open capture" compare "$folder/nowhere" "$capture"
 refuses 2 "nowhere" compare "$folder/a.ipq" "$folder/nowhere" --on "$capture"
 refuses 2 "B" compare "$folder/a.ipq"
