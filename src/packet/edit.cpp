@@ -61,6 +61,13 @@ bool has_source_route(const ipv4_view& ip) noexcept {
   return false;
 }
 
+// A jumbogram or uncut segment of IPv6 says 0, as does a bare header, behind which padding may stand.
+bool has_bytes_of_no_length(const layers& found, std::span<const std::byte> packet) noexcept {
+  constexpr std::byte no_next_header{59};
+  return found.version == 6 && found.end == ipv6_view::header_length && packet.size() > ipv6_view::header_length &&
+         packet[6] != no_next_header;
+}
+
 // Notes that words summing to `before` become words summing to `after`.
 void note(std::uint64_t& sum, std::uint16_t before, std::uint16_t after) noexcept {
   sum += std::uint64_t{static_cast<std::uint16_t>(~before)} + after;
@@ -76,7 +83,7 @@ result<packet_editor> packet_editor::edit(const packet& packet, std::vector<std:
   if (found->truncated) return failed(operation, EMSGSIZE);
   // Without a length in the header (segments above 64 KiB) there is nothing that could be kept right.
   const auto length = found->version == 4 ? read_be16(packet.payload, 2) : read_be16(packet.payload, 4) + 40u;
-  if (length != found->end) return failed(operation, EBADMSG);
+  if (length != found->end || has_bytes_of_no_length(*found, packet.payload)) return failed(operation, EBADMSG);
 
   buffer.assign(packet.payload.begin(), packet.payload.begin() + found->end);
   packet_editor editor(buffer, *found, packet.gso);

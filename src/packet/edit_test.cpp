@@ -446,6 +446,22 @@ TEST(packet_editor, refuses_what_can_not_be_written_back) {
   EXPECT_TRUE(packet_editor::edit(queued(shorter), buffer).error().is(EMSGSIZE));
   EXPECT_TRUE(packet_editor::edit(queued({}), buffer).error().is(EBADMSG));
   EXPECT_TRUE(packet_editor::edit(queued(bytes(40)), buffer).error().is(EBADMSG));
+  for (const int version : {4, 6}) {
+    bytes lengthless = make_packet(version, ip_protocol::tcp, bytes(9));
+    put16(lengthless, version == 4 ? 2 : 4, 0);
+    EXPECT_TRUE(packet_editor::edit(queued(lengthless), buffer).error().is(EBADMSG)) << "segments of over 64 KiB";
+  }
+}
+
+TEST(packet_editor, a_bare_header_of_ipv6_loses_its_padding) {
+  bytes bare = make_packet(6, ip_protocol::udp, {});
+  put16(bare, 4, 0);
+  bare[6] = std::byte{59};  // nothing follows
+  bytes buffer;
+  auto editor = packet_editor::edit(queued(bare), buffer);
+  ASSERT_TRUE(editor);
+  editor->set_ttl(9);
+  EXPECT_EQ(editor->finish().size(), 40u);
 }
 
 TEST(packet_editor, limits_of_values_and_lengths) {
