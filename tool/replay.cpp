@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "command_line.hpp"
@@ -59,8 +60,7 @@ class stopped_by_signals {
 
 class replay {
  public:
-  replay(ipq::capture_reader& from, rules::engine judge, bool writes_passed)
-      : from_(from), engine_(std::move(judge)), writes_passed_(writes_passed) {
+  replay(ipq::capture_reader& from, rules::engine judge) : from_(from), engine_(std::move(judge)) {
     names_ = [&reader = from_](std::uint32_t index) { return reader.interface_name(index); };
   }
 
@@ -76,7 +76,7 @@ class replay {
   ipq::result<void> run(progress& shown);
   outcome<void> close();
   [[nodiscard]] std::string to_text() const;
-  [[nodiscard]] nlohmann::json to_json() const;
+  [[nodiscard]] std::string to_json() const;
 
  private:
   struct recording {
@@ -91,12 +91,13 @@ class replay {
 
   outcome<void> open(const std::string& path, recording& into);
   ipq::result<void> take(const ipq::packet& packet);
+  ipq::result<void> carry_out(const ipq::packet& packet, const ipq::capture_frame& frame, rules::decision& decided);
+  static void drop(rules::decision& decided, std::uint64_t& counter);
   ipq::result<void> release(waiting&& one);
   void record(recording& to, const ipq::packet& packet, const ipq::capture_frame& frame, const ipq::verdict& given);
 
   ipq::capture_reader& from_;
   rules::engine engine_;
-  const bool writes_passed_;
   rules::interface_names names_;
   recording all_;
   std::vector<recording> files_;
@@ -104,6 +105,7 @@ class replay {
   std::array<sum, actions.size()> verdicts_;
   std::array<sum, protocol_kinds> protocols_;
   std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0;
+  std::uint64_t too_long_ = 0, delay_refused_ = 0, duplicates_failed_ = 0;
   fmt::memory_buffer lines_;
 };
 
@@ -132,12 +134,26 @@ ipq::result<void> replay::release(waiting&& one) {
   return std::move(one.packet).set_verdict(verdict);
 }
 
+void replay::drop(rules::decision& decided, std::uint64_t& counter) {
+  ++counter;
+  decided.verdict = ipq::verdict::drop();
+  decided.delay = {};
+  decided.duplicates = 0;
+}
+
 ipq::result<void> replay::take(const ipq::packet& packet) {
   const ipq::capture_frame& frame = *from_.frame_of(packet);
   while (auto due = delayed_.pop(frame.time)) {
     if (const auto given = release(std::move(*due)); !given) return given;
   }
-  const rules::decision& decided = engine_.judge(packet, frame.time);
+  rules::decision decided = engine_.judge(packet, frame.time);
+  // A live queue has these limits, too: what exceeds one is lost, and nothing but that is counted and recorded of it.
+  if (decided.verdict.payload().size() > ipq::verdict::max_payload) drop(decided, too_long_);
+  if (decided.duplicate.size() > ipq::verdict::max_payload) {
+    duplicates_failed_ += std::exchange(decided.duplicates, 0);
+  }
+  if (const auto given = carry_out(packet, frame, decided); !given) return given;
+
   verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);
   protocols_[protocol_of(packet)].add(packet);
   truncated_ += packet.truncated ? 1 : 0;
@@ -150,23 +166,25 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
     const wall_clock::time_point when(std::chrono::duration_cast<wall_clock::duration>(frame.time));
     print_logs(lines_, packet, decided, names_, {}, when);
   }
-
-  if (!writes_passed_) return from_.set_verdict(packet, decided.verdict);
-  ipq::result<void> given;
-  if (decided.delay.count() > 0) {
-    auto held = from_.hold(packet);
-    if (!held) return std::unexpected(held.error());
-    const auto payload = decided.verdict.payload();
-    waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
-    if (!delayed_.push(std::move(one), frame.time + decided.delay, packet.payload.size())) {
-      // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
-      given = std::move(one.packet).set_verdict(ipq::verdict::drop());
-    }
-  } else {
-    given = from_.set_verdict(packet, decided.verdict);
+  for (std::uint32_t i = 0; i < decided.duplicates; ++i) {
+    if (const auto given = from_.duplicate(packet, decided.duplicate); !given) return given;
   }
-  for (std::uint32_t i = 0; given && i < decided.duplicates; ++i) given = from_.duplicate(packet, decided.duplicate);
-  return given;
+  return {};
+}
+
+/// At once, or by having the packet wait; if it can't, `decided` becomes what is done instead.
+ipq::result<void> replay::carry_out(const ipq::packet& packet, const ipq::capture_frame& frame,
+                                    rules::decision& decided) {
+  if (decided.delay.count() == 0) return from_.set_verdict(packet, decided.verdict);
+  auto held = from_.hold(packet);
+  if (!held) return std::unexpected(held.error());
+  const auto payload = decided.verdict.payload();
+  waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
+  const std::size_t bytes = packet.original_length + payload.size() + decided.duplicate.size();
+  if (delayed_.push(std::move(one), frame.time + decided.delay, bytes)) return {};
+  drop(decided, delay_refused_);
+  // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
+  return std::move(one.packet).set_verdict(decided.verdict);
 }
 
 ipq::result<void> replay::run(progress& shown) {
@@ -195,8 +213,11 @@ ipq::result<void> replay::run(progress& shown) {
 outcome<void> replay::close() {
   const auto close_one = [](recording& each) -> outcome<void> {
     if (!each.to) return {};
-    if (const auto closed = each.to->close(); !closed) return std::unexpected(about_file(each.path, closed.error()));
-    return {};
+    const auto closed = each.to->close();
+    if (closed) return {};
+    failure what = about_file(each.path, closed.error());
+    what.message += fmt::format("; {} packets are missing there", each.to->counts().lost);
+    return std::unexpected(what);
   };
   outcome<void> all = close_one(all_);
   for (recording& each : files_) {
@@ -220,6 +241,9 @@ std::string replay::to_text() const {
   also(changed_, "changed");
   also(delayed_packets_, "delayed");
   also(duplicates_, "duplicates");
+  also(too_long_, "dropped as what they were changed to is too long");
+  also(delay_refused_, "dropped as too many were delayed");
+  also(duplicates_failed_, "duplicates too long to be sent");
 
   text += fmt::format("\n\n{:>12} {:>15}  rule\n", "packets", "bytes");
   for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
@@ -251,15 +275,17 @@ std::string replay::to_text() const {
   return text;
 }
 
-nlohmann::json replay::to_json() const {
+std::string replay::to_json() const {
   using nlohmann::json;
   const auto counts = from_.counts();
   const auto of = [](const sum& each) { return json{{"packets", each.packets}, {"bytes", each.bytes}}; };
-  json made{{"frames", counts.frames},       {"packets", from_.stats().received},   {"not_ip", counts.not_ip},
-            {"malformed", counts.malformed}, {"unknown_link", counts.unknown_link}, {"truncated", truncated_},
-            {"changed", changed_},           {"delayed", delayed_packets_},         {"duplicates", duplicates_},
-            {"rules", json::array()},        {"verdicts", json::object()},          {"protocols", json::object()},
-            {"counts", json::object()}};
+  json made{
+      {"frames", counts.frames},       {"packets", from_.stats().received},   {"not_ip", counts.not_ip},
+      {"malformed", counts.malformed}, {"unknown_link", counts.unknown_link}, {"truncated", truncated_},
+      {"changed", changed_},           {"delayed", delayed_packets_},         {"duplicates", duplicates_},
+      {"too_long", too_long_},         {"delay_refused", delay_refused_},     {"duplicates_failed", duplicates_failed_},
+      {"rules", json::array()},        {"verdicts", json::object()},          {"protocols", json::object()},
+      {"counts", json::object()}};
   for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
     const auto& count = engine_.counts()[i];
     const auto& origin = engine_.rules()[i];
@@ -282,7 +308,8 @@ nlohmann::json replay::to_json() const {
   for (std::size_t i = 0; i < protocols_.size(); ++i) {
     if (protocols_[i].packets != 0) made["protocols"][protocol_name(i)] = of(protocols_[i]);
   }
-  return made;
+  // Rules and names of files may have bytes that are no text.
+  return made.dump(2, ' ', false, json::error_handler_t::replace) + '\n';
 }
 
 std::vector<named_output> outputs_of(const rules::ruleset& judged_by, const std::string& recording,
@@ -328,7 +355,7 @@ int replay_main(int argc, char** argv) {
     const bool of_output = std::string_view(reader.error().operation) == "open output";
     return report("replay", about_file(of_output ? passed : capture, reader.error()));
   }
-  replay job(*reader, make_engine(*compiled, options, *reader), !passed.empty());
+  replay job(*reader, make_engine(*compiled, options, *reader));
   if (const auto opened = job.open_record_files(); !opened) return report("replay", opened.error());
   if (!recording.empty()) {
     if (const auto opened = job.record_to(recording); !opened) return report("replay", opened.error());
@@ -343,11 +370,13 @@ int replay_main(int argc, char** argv) {
   const auto closed = job.close();
   // The summary gives way to packets.
   std::FILE* const to = std::ranges::find(outputs, "-", &named_output::path) == outputs.end() ? stdout : stderr;
-  fmt::print(to, "{}", json ? job.to_json().dump(2) + '\n' : job.to_text());
+  fmt::print(to, "{}", json ? job.to_json() : job.to_text());
   if (!ended) {
     if (ended.error().is(ECANCELED)) return report("replay", {failed, "interrupted"});
-    const bool of_output = std::string_view(ended.error().operation) == "write output";
-    return report("replay", about_file(of_output ? passed : capture, ended.error()));
+    const std::string_view operation = ended.error().operation;
+    if (operation == "write output") return report("replay", about_file(passed, ended.error()));
+    if (operation == "read capture") return report("replay", about_file(capture, ended.error()));
+    return report("replay", {failed, ended.error().message()});
   }
   return closed ? done : report("replay", closed.error());
 }

@@ -99,6 +99,50 @@ same "packets and duplicates that pass" "$passes" "$(shark "$folder/p")"
 same "pings with another time to live" "$(shark "$folder/p" -Y icmp)" "$(shark "$folder/p" -Y 'icmp and ip.ttl == 9')"
 same "wrong checksums" 0 "$(tshark -o ip.check_checksum:TRUE -r "$folder/p" -Y 'ip.checksum.status == 0' 2>/dev/null | wc -l)"
 
+echo "what no verdict can do, and more than may wait"
+{
+  printf '\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x65\0\0\0'
+  for size in ffff 001c; do
+    printf '\0\0\0\0\0\0\0\0%b\0\0%b\0\0' "\\x${size:2}\\x${size::2}" "\\x${size:2}\\x${size::2}"
+    printf '\x45\0%b\0\x01\0\0\x40\x11\0\0\x0a\0\0\x01\x0a\0\0\x02' "\\x${size::2}\\x${size:2}"
+    size=$((16#$size - 20))
+    printf '\x03\xe8\0\x35%b\0\0' "$(printf '\\x%02x\\x%02x' $((size / 256)) $((size % 256)))"
+    head -c $((size - 8)) /dev/zero
+  done
+} >"$folder/longest"
+same "the longest packet of IPv4" 65535 "$(tshark -r "$folder/longest" -c 1 -T fields -e ip.len 2>/dev/null)"
+for rule in 'set ttl 9' 'corrupt 100%' 'set ttl 9, delay 1ms'; do
+  "$ipq" replay "$folder/longest" "$rule" --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
+  same "$rule: dropped, too long, accepted" "1 1 1" \
+    "$(verdict "$folder/json" drop) $(value "$folder/json" too_long) $(verdict "$folder/json" accept)"
+  same "$rule: recorded drops" 1 "$(shark "$folder/r" -Y 'frame.comment matches "^verdict drop, "')"
+  same "$rule: passed" 1 "$(shark "$folder/p")"
+done
+"$ipq" replay "$folder/longest" 'set ttl 9' | grep -q ', 1 dropped as what they were changed to is too long' ||
+  failed "the summary says nothing of a packet that was too long"
+"$ipq" replay "$folder/longest" 'duplicate 100%' --json --passed "$folder/p" >"$folder/json"
+same "duplicates, and those that failed" "1 1" "$(value "$folder/json" duplicates) $(value "$folder/json" duplicates_failed)"
+same "packets with their duplicates" 3 "$(shark "$folder/p")"
+
+for _ in $(seq 20); do cat "$capture"; done >"$folder/twenty"
+for _ in $(seq 120); do cat "$folder/twenty"; done >"$folder/many"
+"$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
+same "accepted, dropped, beyond the bound, delayed, duplicates" "100000 3200 3200 100000 100000" \
+  "$(verdict "$folder/json" accept) $(verdict "$folder/json" drop) $(value "$folder/json" delay_refused) $(
+    value "$folder/json" delayed) $(value "$folder/json" duplicates)"
+same "packets and duplicates that pass" 200000 "$("$ipq" replay "$folder/p" accept --json | sed -n 's/^  "packets": \([0-9]*\),$/\1/p')"
+"$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --json >"$folder/json.without"
+cmp "$folder/json" "$folder/json.without" || failed "verdicts are others without --passed"
+same "recorded drops" 3200 "$("$ipq" replay "$folder/r" accept -w "$folder/all" >/dev/null &&
+  "$ipq" compare "$folder/r" "$folder/all" | sed -n 's/.* packets, \([0-9]*\) judged differently/\1/p')"
+"$ipq" replay "$folder/many" 'delay 60min' | grep -q ', 3200 dropped as too many were delayed' ||
+  failed "the summary says nothing of packets that could not be delayed"
+rm "$folder/many" "$folder/twenty"
+
+echo "what is no text"
+"$ipq" replay "$capture" $'log "a\xff" : udp' --json >"$folder/json" || failed "a byte that is no text ends the summary"
+same "packets of a rule that is no text" 3 "$(sum_of rules "$folder/json")"
+
 echo "what passes of a recording"
 "$ipq" replay "$capture" 'set ttl 9 : udp' 'drop : icmp' -w "$folder/changed" >/dev/null
 "$ipq" replay "$folder/changed" accept --passed "$folder/p" --json >"$folder/json"
