@@ -66,9 +66,9 @@ class recorder {
   /// most, and never waits for the file, unless told so. False if the packet is lost.
   bool record(const packet& which, const verdict& given, const record_times& times = {});
 
-  /// Writes what waits and ends the recording. The error is the last of writing, if something was lost by it: those of
-  /// open(2) and write(2), the latter with the number of the first packet that is not written, as it was recorded, and
-  /// where in the file it would begin.
+  /// Writes what waits and ends the recording. Fails if writing has lost something, now or before, also if it could be
+  /// written again later: the errors are those of open(2) and write(2), the latter with the number of the first packet
+  /// that is not written, as it was recorded, and where in the file it would begin.
   result<void> close();
 
   /// From any thread.

@@ -101,7 +101,7 @@ class recorder::core {
   result<void> open_file();
   result<void> flush();
   [[nodiscard]] bool must_rotate(std::int64_t time) const;
-  void count_lost(std::uint64_t packets);
+  void lose(error cause);
 
   const std::string path_;
   const recorder_options options_;
@@ -113,7 +113,8 @@ class recorder::core {
   bool idle_ = true;      ///< the writer sleeps until it is woken
   bool closing_ = false;
   recorder_counts counts_;
-  std::optional<error> failure_;
+  std::optional<error> failure_;           ///< of now
+  std::optional<error> loss_;              ///< the first that a packet was lost by
   std::unordered_set<std::string> names_;  ///< which stay where they are, for the writer to read
   std::array<known_name, 4> last_names_;   ///< of waiting::names
 
@@ -196,7 +197,9 @@ result<void> recorder::core::close() {
   room_.notify_all();
   if (writer_.joinable()) writer_.join();
   const std::lock_guard lock(mutex_);
-  return failure_ ? result<void>(std::unexpected(*failure_)) : result<void>{};
+  if (failure_) return std::unexpected(*failure_);
+  if (loss_) return std::unexpected(*loss_);
+  return {};
 }
 
 result<void> recorder::core::begin() {
@@ -237,7 +240,9 @@ void recorder::core::run() noexcept {
     write_waiting(used);
     if (last) break;
   }
-  if (in_buffer_ != 0) count_lost(in_buffer_);
+  const std::lock_guard lock(mutex_);
+  counts_.lost += in_buffer_;
+  counts_.recorded -= in_buffer_;
 }
 
 void recorder::core::write_waiting(std::size_t used) {
@@ -254,20 +259,16 @@ void recorder::core::write(std::byte* at) {
   const waiting& entry = *std::launder(reinterpret_cast<waiting*>(at));
   try {
     if (must_rotate(entry.time)) {
-      if (!flush()) return count_lost(1);
+      if (const auto flushed = flush(); !flushed) return lose(flushed.error());
       written_before_ += file_->size();
       file_.reset();
     }
     if (!file_) {
-      if (const auto opened = open_file(); !opened) {
-        const std::lock_guard lock(mutex_);
-        failure_ = opened.error();
-        ++counts_.lost;
-        --counts_.recorded;
-        return;
-      }
+      if (const auto opened = open_file(); !opened) return lose(opened.error());
     }
-    if (file_->is_full() && !flush()) return count_lost(1);
+    if (file_->is_full()) {
+      if (const auto flushed = flush(); !flushed) return lose(flushed.error());
+    }
     const auto name = [&](std::size_t which) {
       return entry.names[which] == nullptr ? std::string_view() : std::string_view(*entry.names[which]);
     };
@@ -276,7 +277,7 @@ void recorder::core::write(std::byte* at) {
     ++in_buffer_;
     if (!first_time_) first_time_ = entry.time;
   } catch (const std::bad_alloc&) {
-    count_lost(1);
+    lose(failed("write recording", ENOMEM).error());
   }
 }
 
@@ -322,10 +323,17 @@ result<void> recorder::core::flush() {
   return {};
 }
 
-void recorder::core::count_lost(std::uint64_t packets) {
+// What waits in the file's buffer may still be written; this packet is not.
+void recorder::core::lose(error cause) {
+  if (file_) {
+    cause.packet = written_ + in_buffer_ + 1;
+    cause.offset = file_->size();
+  }
   const std::lock_guard lock(mutex_);
-  counts_.lost += packets;
-  counts_.recorded -= packets;
+  if (!file_) failure_ = cause;
+  if (!loss_) loss_ = cause;
+  ++counts_.lost;
+  --counts_.recorded;
 }
 
 // ---- the recorder

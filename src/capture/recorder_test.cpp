@@ -299,6 +299,72 @@ TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_ro
   EXPECT_EQ(piped->counts().lost, 1u);
 }
 
+TEST_F(recorder_test, gives_back_tags_and_families_that_no_link_header_has) {
+  const std::string bytes = udp4(10), link = ethernet(0x0800);
+  packet cooked = packet_of(bytes, 1);
+  cooked.vlan = vlan_tag{0x8100, 0x000a};
+  packet bridged = cooked;
+  bridged.family = 7;
+  bridged.l2_header = bytes_of(link);
+  {
+    auto made = recorder::open(folder / "r.pcapng", options);
+    ASSERT_TRUE(made);
+    for (const packet& each : {cooked, bridged}) EXPECT_TRUE(made->record(each, verdict::accept()));
+  }
+  auto from = capture_reader::open(folder / "r.pcapng");
+  const auto all = from->receive();
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->size(), 2u);
+  for (const packet& each : *all) {
+    ASSERT_TRUE(each.vlan);
+    EXPECT_EQ(each.vlan->protocol, 0x8100);
+    EXPECT_EQ(each.vlan->tci, 0x000a);
+    EXPECT_EQ(text_of(each.payload), bytes);
+  }
+  EXPECT_TRUE((*all)[0].l2_header.empty());
+  EXPECT_EQ((*all)[0].family, 2);
+  EXPECT_EQ(text_of((*all)[1].l2_header), link);
+  EXPECT_EQ((*all)[1].family, 7);
+}
+
+TEST_F(recorder_test, what_a_full_disk_has_lost_is_told_in_the_end_though_there_is_room_again) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  auto made = recorder::open(folder / "r.pcapng", options);
+  rlimit small = before;
+  small.rlim_cur = 100'000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string bytes = udp4(1000);
+  std::uint32_t id = 0;
+  for (; id < 5000 && made->counts().lost == 0; ++id) {
+    EXPECT_TRUE(made->record(packet_of(bytes, id), verdict::accept()));
+    if (id % 100 == 0) std::this_thread::sleep_for(5ms);
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  ASSERT_NE(made->counts().lost, 0u);
+  const auto closed = made->close();
+  EXPECT_FALSE(made->failure()) << "what waited was written";
+  ASSERT_FALSE(closed);
+  auto from = capture_reader::open(folder / "r.pcapng");
+  std::uint32_t first_missing = 0;
+  std::uint64_t offset = 0;
+  ASSERT_TRUE(serve(*from, [&](const packet& each) {
+    const auto* frame = from->frame_of(each);
+    if (frame->recorded->id == first_missing) {
+      ++first_missing;
+    } else if (offset == 0) {
+      offset = frame->offset;
+    }
+    return verdict::accept();
+  }));
+  if (offset == 0) offset = from->counts().bytes;
+  EXPECT_EQ(from->stats().received + made->counts().lost, id);
+  EXPECT_EQ(closed.error().message(), "write recording, packet " + std::to_string(first_missing + 1) + " at byte " +
+                                          std::to_string(offset) + ": File too large");
+}
+
 TEST_F(recorder_test, takes_packets_of_256_kib_and_empty_ones) {
   // A jumbogram does not say its length.
   std::string large = "\x60" + std::string(5, '\0') + "\x11\x40" + std::string(262'136, 'j');
