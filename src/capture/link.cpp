@@ -11,10 +11,6 @@ namespace {
 constexpr std::uint16_t ethertype_ipv4 = 0x0800, ethertype_ipv6 = 0x86dd;
 constexpr std::uint8_t family_ipv4 = 2, family_ipv6 = 10;
 
-bool is_vlan(std::uint16_t ethertype) noexcept {
-  return ethertype == 0x8100 || ethertype == 0x88a8 || ethertype == 0x9100;
-}
-
 /// `header` 0 means that the frame is too short for one.
 struct place {
   std::uint16_t protocol = 0;

@@ -10,6 +10,10 @@
 
 namespace ipq::capture {
 
+/// Whether a VLAN tag follows.
+[[nodiscard]] constexpr bool is_vlan(std::uint16_t ethertype) noexcept {
+  return ethertype == 0x8100 || ethertype == 0x88a8 || ethertype == 0x9100;
+}
 /// Whether frames of this link type are understood.
 [[nodiscard]] bool is_known(std::uint32_t link_type) noexcept;
 /// A literal that says what the frames are and which link types are understood.

@@ -6,16 +6,26 @@
 #include <charconv>
 #include <span>
 
+#include "capture/link.hpp"
+#include "ipq/bytes.hpp"
+
 namespace ipq::capture {
 namespace {
 
 constexpr std::array<std::string_view, 5> hooks{"prerouting", "input", "forward", "output", "postrouting"};
 constexpr std::string_view verdict_key = "verdict ", replacement_key = "replaced by the verdict, id ";
 
-void write_number(std::string& text, std::string_view key, std::uint64_t value, int base = 10) {
+constexpr std::uint32_t whole_mark = ~std::uint32_t{0};
+
+void append_number(std::string& text, std::string_view before, std::uint64_t value, int base) {
   std::array<char, 24> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, base).ptr;
-  text.append(", ").append(key).append(base == 16 ? " 0x" : " ").append(digits.data(), end);
+  text.append(before).append(digits.data(), end);
+}
+
+void write_number(std::string& text, std::string_view key, std::uint64_t value, int base = 10) {
+  text.append(", ").append(key);
+  append_number(text, base == 16 ? " 0x" : " ", value, base);
 }
 
 void write_interface(std::string& text, std::string_view key, std::string_view name) {
@@ -56,6 +66,14 @@ bool parse_number(std::string_view text, Number& value, int base = 10) {
   return fault == std::errc{} && end == text.data() + text.size() && !text.empty();
 }
 
+/// "0x1/0xff", or "0x1", which leaves the second number as it is.
+template <class Number>
+bool parse_masked(std::string_view text, Number& value, Number& mask) {
+  const std::size_t end = text.find('/');
+  if (end != std::string_view::npos && !parse_number(text.substr(end + 1), mask, 16)) return false;
+  return parse_number(text.substr(0, end), value, 16);
+}
+
 std::optional<verdict> parse_action(std::string_view text) {
   if (text == "accept") return verdict::accept();
   if (text == "drop") return verdict::drop();
@@ -80,6 +98,23 @@ bool parse_hw_addr(std::string_view text, packet& about) {
     text.remove_prefix(std::min<std::size_t>(3, text.size()));
   }
   about.hw_addr_length = static_cast<std::uint8_t>(length);
+  return true;
+}
+
+/// Or not known; else it is that of the bridge, which the packet does not tell.
+bool is_ip(std::uint8_t family) noexcept {
+  return family == 0 || family == 2 || family == 10;
+}
+
+bool has_tag(std::span<const std::byte> link_header) noexcept {
+  constexpr std::size_t ethertype = 12;
+  return link_header.size() >= ethertype + 2 && is_vlan(read_be16(link_header, ethertype));
+}
+
+bool parse_vlan(std::string_view text, packet& about) {
+  vlan_tag tag{0, 0};
+  if (!text.contains('/') || !parse_masked(text, tag.protocol, tag.tci)) return false;
+  about.vlan = tag;
   return true;
 }
 
@@ -121,8 +156,9 @@ bool parse_item(std::string_view item, bool& of_packet, note& made) {
     return true;
   }
   if (const auto value = value_of("connmark"); !value.empty()) {
-    if (!parse_number(value, number, 16)) return false;
-    made.given = made.given.with_connmark(number);
+    std::uint32_t mask = whole_mark;
+    if (!parse_masked(value, number, mask)) return false;
+    made.given = made.given.with_connmark(number, mask);
     return true;
   }
   if (const auto value = value_of("hook"); !value.empty()) {
@@ -153,6 +189,8 @@ bool parse_item(std::string_view item, bool& of_packet, note& made) {
   if (const auto value = value_of("queue"); !value.empty()) return parse_number(value, about.queue);
   if (const auto value = value_of("had mark"); !value.empty()) return parse_number(value, about.mark, 16);
   if (const auto value = value_of("had priority"); !value.empty()) return parse_number(value, about.priority, 16);
+  if (const auto value = value_of("vlan"); !value.empty()) return parse_vlan(value, about);
+  if (const auto value = value_of("family"); !value.empty()) return parse_number(value, about.family);
   if (const auto value = value_of("from"); !value.empty()) return parse_hw_addr(value, about);
   if (const auto value = value_of("took"); !value.empty()) return parse_took(value, made.took);
   return true;  // of a later version
@@ -194,7 +232,10 @@ void write_note(std::string& text, const packet& about, const verdict& given, co
   write_action(text, given);
   if (given.mark()) write_number(text, "mark", *given.mark(), 16);
   if (given.priority()) write_number(text, "priority", *given.priority(), 16);
-  if (given.connmark()) write_number(text, "connmark", *given.connmark(), 16);
+  if (given.connmark()) {
+    write_number(text, "connmark", *given.connmark(), 16);
+    if (given.connmark_mask() != whole_mark) append_number(text, "/0x", given.connmark_mask(), 16);
+  }
   if (!given.payload().empty()) text += ", changed";
   write_number(text, "id", about.id);
   write_number(text, "queue", about.queue);
@@ -213,6 +254,11 @@ void write_note(std::string& text, const packet& about, const verdict& given, co
   if (about.gid) write_number(text, "gid", *about.gid);
   if (about.cgroup_classid) write_number(text, "cgroup", *about.cgroup_classid, 16);
   if (about.conntrack_info) write_number(text, "conntrack", *about.conntrack_info);
+  if (about.vlan && !has_tag(about.l2_header)) {
+    write_number(text, "vlan", about.vlan->protocol, 16);
+    append_number(text, "/0x", about.vlan->tci, 16);
+  }
+  if (!is_ip(about.family)) write_number(text, "family", about.family);
   if (!about.l2_header.empty()) text += ", link header";
   if (about.gso) text += ", gso";
   if (about.checksum_not_ready) text += ", checksum not ready";
@@ -272,6 +318,8 @@ void restore(const note& from, interface_table& interfaces, packet& into) {
   into.gso = was.gso;
   into.checksum_not_ready = was.checksum_not_ready;
   into.checksum_not_verified = was.checksum_not_verified;
+  if (!is_ip(was.family)) into.family = was.family;
+  if (was.vlan) into.vlan = was.vlan;
   if (!from.link_header) {
     into.hw_addr = was.hw_addr;
     into.hw_addr_length = was.hw_addr_length;

@@ -27,7 +27,8 @@ void write_note(std::string& text, const packet& about, const verdict& given, co
 void write_replacement_note(std::string& text, std::uint32_t id);
 
 struct note {
-  packet about = {};  ///< only what the comment says: id, queue, hook, marks, owner, hw_addr, flags
+  packet about = {};  ///< only what the comment says: id, queue, hook, marks, owner, hw_addr, flags, and vlan and
+                      ///< family where the link header does not have them
   verdict given = verdict::accept();
   bool changed = false;      ///< the packet that replaced this one follows
   bool link_header = false;  ///< that before the packet is its own, and not made for the recording

@@ -59,6 +59,34 @@ TEST(note, comes_back_as_it_was_written) {
   }
 }
 
+TEST(note, has_the_bits_of_a_connmark_that_are_set) {
+  const std::string text = written({}, verdict::accept().with_connmark(3, 0xf));
+  EXPECT_EQ(text, "verdict accept, connmark 0x3/0xf, id 0, queue 0, hook prerouting");
+  const auto read = parse_note(text);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->given.connmark(), 3u);
+  EXPECT_EQ(read->given.connmark_mask(), 0xfu);
+  EXPECT_EQ(parse_note("verdict accept, connmark 0x3")->given.connmark_mask(), 0xffffffffu);
+}
+
+TEST(note, has_what_no_link_header_says) {
+  std::array<std::byte, 16> tagged{};
+  tagged[12] = std::byte{0x81};
+  packet about{.family = 7, .vlan = vlan_tag{0x88a8, 0xa00a}};
+  const std::string text = written(about, verdict::accept());
+  EXPECT_EQ(text, "verdict accept, id 0, queue 0, hook prerouting, vlan 0x88a8/0xa00a, family 7");
+  const auto read = parse_note(text);
+  ASSERT_TRUE(read && read->about.vlan);
+  EXPECT_EQ(read->about.vlan->protocol, 0x88a8);
+  EXPECT_EQ(read->about.vlan->tci, 0xa00a);
+  EXPECT_EQ(read->about.family, 7);
+  about.family = 2;
+  about.l2_header = tagged;
+  EXPECT_EQ(written(about, verdict::accept()), "verdict accept, id 0, queue 0, hook prerouting, link header");
+  about.l2_header = std::span(tagged).first(13);
+  EXPECT_TRUE(written(about, verdict::accept()).contains("vlan")) << "that header has no place for it";
+}
+
 TEST(note, escapes_names_that_would_be_taken_for_its_own_signs) {
   const std::string name = "a, id 5%\n\xff";
   std::string text;
@@ -81,6 +109,12 @@ TEST(note, takes_nothing_else_for_a_note) {
                            "verdict accept, id 4294967296",
                            "verdict accept, mark 1",
                            "verdict accept, mark 0x",
+                           "verdict accept, connmark 0x1/",
+                           "verdict accept, connmark 0x1/15",
+                           "verdict accept, connmark /0x1",
+                           "verdict accept, vlan 0x8100",
+                           "verdict accept, vlan 0x8100/0x10000",
+                           "verdict accept, family 256",
                            "verdict queue",
                            "verdict queue 65536",
                            "verdict queue -1",
