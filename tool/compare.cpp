@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <deque>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -112,6 +113,7 @@ std::string describe(const said& one) {
   if (one->mark()) text += fmt::format(", mark {:#x}", *one->mark());
   if (one->priority()) text += fmt::format(", priority {:#x}", *one->priority());
   if (one->connmark()) text += fmt::format(", connmark {:#x}", *one->connmark());
+  if (one->connmark() && ~one->connmark_mask() != 0) text += fmt::format("/{:#x}", one->connmark_mask());
   if (!one->payload().empty()) text += fmt::format(", changed to {} bytes", one->payload().size());
   return text;
 }
@@ -119,7 +121,13 @@ std::string describe(const said& one) {
 bool is_same(const said& a, const said& b) {
   if (!a || !b) return !a && !b;
   return a->value() == b->value() && a->mark() == b->mark() && a->priority() == b->priority() &&
-         a->connmark() == b->connmark() && std::ranges::equal(a->payload(), b->payload());
+         a->connmark() == b->connmark() && a->connmark_mask() == b->connmark_mask() &&
+         std::ranges::equal(a->payload(), b->payload());
+}
+
+int fail_with(failure what) {
+  what.code = static_cast<exit_code>(trouble);
+  return report("compare", what);
 }
 
 /// Shows and counts.
@@ -133,15 +141,24 @@ class comparison {
 
   void compare(const seen& one, const ipq::capture_reader& from, const said& a, const said& b) {
     ++packets_;
+    verdicts_ += a || b ? 1 : 0;
     if (!is_same(a, b)) show(one, from, describe(a), describe(b));
   }
   void only_in(int which, const seen& one, const ipq::capture_reader& from) {
     ++packets_;
+    verdicts_ += one.frame->recorded ? 1 : 0;
     show(one, from, which == 0 ? "there" : "not there", which == 1 ? "there" : "not there");
   }
   /// The last word, and the exit status.
   int end() {
     shown_.clear();
+    if (packets_ != 0 && verdicts_ == 0) {
+      return fail_with(
+          {failed,
+           fmt::format("{} and {}: no packet has a verdict in either: recordings of ipq have, other captures are "
+                       "judged by rule files with --on",
+                       names_[0], names_[1])});
+    }
     if (json_) {
       fmt::print("{}\n", nlohmann::json{{"packets", packets_}, {"different", different_}}.dump());
     } else {
@@ -176,12 +193,8 @@ class comparison {
   progress shown_;
   fmt::memory_buffer line_;
   std::uint64_t packets_ = 0, different_ = 0;
+  std::uint64_t verdicts_ = 0;  ///< packets that have one on at least one side
 };
-
-int fail_with(failure what) {
-  what.code = static_cast<exit_code>(trouble);
-  return report("compare", what);
-}
 
 said recorded_in(const seen& one) {
   return one.frame->recorded ? said(one.frame->recorded->given) : std::nullopt;
@@ -214,7 +227,11 @@ int compare_recordings(const std::string (&paths)[2], const replay_options& opti
   std::vector<ipq::capture_reader> readers;
   for (const std::string& path : paths) {
     auto opened = ipq::capture_reader::open(path, capture_options_of(options));
-    if (!opened) return fail_with(about_file(path, opened.error()));
+    if (!opened) {
+      failure what = about_file(path, opened.error());
+      if (opened.error().is(EBADMSG)) what.message += "; rule files are compared on a capture, with --on";
+      return fail_with(what);
+    }
     readers.push_back(*std::move(opened));
   }
   cursor cursors[2]{cursor(readers[0]), cursor(readers[1])};

@@ -21,6 +21,7 @@ struct command {
   std::string_view name;
   int (*run)(int argc, char** argv);
   std::string_view help;
+  int trouble = tool::failed;  ///< the least exit status of what fails; smaller ones are answers
 };
 
 constexpr std::array commands{
@@ -32,7 +33,8 @@ constexpr std::array commands{
     command{"status", tool::status_main, "show the queues: who serves them, what waits, what was lost"},
     command{"top", tool::top_main, "show the queues live, with rates"},
     command{"replay", tool::replay_main, "judge the packets of a capture with rules; needs no rights"},
-    command{"compare", tool::compare_main, "show packets whose verdicts differ between two recordings or rule files"},
+    command{"compare", tool::compare_main, "show packets whose verdicts differ between two recordings or rule files",
+            tool::wrong_usage},
     command{"doctor", tool::doctor_main, "find what keeps a queue from working here, and the remedy"},
     command{"cleanup", tool::cleanup_main, "remove rules that a killed process left behind"},
     command{"demo", tool::demo_main, "show it all on real packets, in a private network namespace"},
@@ -84,11 +86,11 @@ int main(int argc, char** argv) {
     // What was printed and could not be written is a failure, as on a full disk.
     if (std::fflush(stdout) != 0) {
       fmt::print(stderr, "{}: write to standard output: {}\n", name, std::strerror(errno));
-      return status == tool::done ? tool::failed : status;
+      return std::max(status, found->trouble);
     }
     return status;
   } catch (const std::exception& unexpected) {
     fmt::print(stderr, "{}: {}\n", name, unexpected.what());
-    return tool::failed;
+    return found->trouble;
   }
 }

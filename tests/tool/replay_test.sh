@@ -169,6 +169,32 @@ same "exit status" 1 "$status"
 same "packets that differ" "$(shark "$capture" -Y icmp)" "$(grep -c '"first":"accept","frame":[0-9]*,.*"second":"drop"' "$folder/json")"
 "$ipq" compare "$folder/a.ipq" "$folder/a.ipq" --on "$capture" >/dev/null || failed "a rule file differs from itself"
 
+echo "every part of a verdict is compared"
+echo 'accept : icmp' >"$folder/a"
+while IFS='|' read -r rule said; do
+  echo "$rule : icmp" >"$folder/b"
+  status=0
+  "$ipq" compare "$folder/a" "$folder/b" --on "$capture" >"$folder/text" || status=$?
+  same "$rule: exit status" 1 "$status"
+  same "$rule: packets that differ" "$(shark "$capture" -Y icmp)" "$(grep -c "/b: $said\$" "$folder/text")"
+  # Recordings say the same.
+  "$ipq" replay "$capture" -f "$folder/a" -w "$folder/first" >/dev/null
+  "$ipq" replay "$capture" -f "$folder/b" -w "$folder/second" >/dev/null
+  "$ipq" compare "$folder/first" "$folder/second" | grep -c "/second: $said\$" >"$folder/count" || true
+  same "$rule: recorded packets that differ" "$(shark "$capture" -Y icmp)" "$(cat "$folder/count")"
+  cp "$folder/b" "$folder/a"
+done <<'END'
+mark 3, accept|accept, mark 0x3
+mark 4, accept|accept, mark 0x4
+priority 5, accept|accept, priority 0x5
+connmark 3/0xf, accept|accept, connmark 0x3/0xf
+connmark 3/0xff, accept|accept, connmark 0x3/0xff
+connmark 3, accept|accept, connmark 0x3
+set ttl 9, accept|accept, changed to [0-9]* bytes
+set ttl 8, accept|accept, changed to [0-9]* bytes
+queue 4|queue 4
+END
+
 echo "recordings that have lost packets"
 # Of several interfaces, whose packets are not in the order of their times, too.
 "$ipq" replay "$capture" accept -w "$folder/all" >/dev/null
@@ -233,6 +259,21 @@ grep -q 'standard output: it is the file that is read' "$folder/error" || failed
 refuses 2 "nowhere: open capture" compare "$folder/nowhere" "$capture"
 refuses 2 "nowhere" compare "$folder/a.ipq" "$folder/nowhere" --on "$capture"
 refuses 2 "B" compare "$folder/a.ipq"
+refuses 2 "a.ipq: read capture: Bad message: neither pcap nor pcapng" compare "$folder/a.ipq" "$folder/b.ipq"
+refuses 2 "; rule files are compared on a capture, with --on" compare "$folder/a.ipq" "$folder/b.ipq"
+refuses 2 "no packet has a verdict in either" compare "$capture" "$capture"
+refuses 2 "no packet has a verdict in either" compare "$capture" "$source/tests/data/captures/ethernet.pcap"
+for json in "" --json; do
+  status=0
+  # shellcheck disable=SC2086 # an option, or none
+  "$ipq" compare "$folder/all" "$folder/all" $json >/dev/full 2>"$folder/error" || status=$?
+  same "exit status when the answer can't be written" 2 "$status"
+  grep -q 'No space left on device' "$folder/error" || failed "$(cat "$folder/error")"
+done
+for _ in $(seq 20); do cat "$capture"; done >"$folder/twenty"
+status=0
+"$ipq" compare "$folder/a.ipq" "$folder/b.ipq" --on "$folder/twenty" >/dev/full 2>"$folder/error" || status=$?
+same "exit status when differences can't be written" 2 "$status"
 
 "$ipq" replay "$capture" accept --passed - 2>"$folder/summary" | tcpdump -nr - 2>/dev/null | wc -l >"$folder/count"
 same "packets through a pipe" 43 "$(cat "$folder/count")"
