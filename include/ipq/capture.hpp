@@ -85,7 +85,7 @@ class capture_reader final : public source {
 
   /// Up to 64 packets. Errors besides those of source, each told once, with the number of the packet and its place,
   /// behind all packets before it, and followed by ENODATA: EBADMSG the file is damaged or cut, EPROTONOSUPPORT no
-  /// frame was of a known link type; those of read(2).
+  /// frame was of a known link type, with the place of the first; those of read(2).
   [[nodiscard]] result<batch> receive(clock::time_point deadline = clock::time_point::max()) & override;
   [[nodiscard]] result<batch> try_receive() & override;
   result<batch> receive(clock::time_point deadline = clock::time_point::max()) && = delete;

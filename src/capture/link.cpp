@@ -2,6 +2,8 @@
 #include "capture/link.hpp"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "ipq/bytes.hpp"
 
@@ -114,6 +116,25 @@ std::size_t length_of(bytes packet, bool ipv6) noexcept {
   return ipv6 && length != 0 ? 40 + length : length;
 }
 
+// An error points to literals, so every number that tcpdump.org has given has one.
+constexpr std::size_t last_given_link = 319;
+constexpr std::string_view before_number = "link type ";
+constexpr std::string_view behind_number = " is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
+using numbered_text = std::array<char, before_number.size() + 3 + behind_number.size() + 1>;
+
+consteval std::array<numbered_text, last_given_link + 1> make_numbered_links() {
+  std::array<numbered_text, last_given_link + 1> made{};
+  for (std::size_t number = 0; number < made.size(); ++number) {
+    auto at = std::ranges::copy(before_number, made[number].begin()).out;
+    for (std::size_t unit = number < 10 ? 1 : number < 100 ? 10 : 100; unit != 0; unit /= 10) {
+      *at++ = static_cast<char>('0' + number / unit % 10);
+    }
+    std::ranges::copy(behind_number, at);
+  }
+  return made;
+}
+constexpr auto numbered_links = make_numbered_links();
+
 }  // namespace
 
 bool is_known(std::uint32_t link) noexcept {
@@ -143,14 +164,17 @@ const char* describe_unknown(std::uint32_t link) noexcept {
     case 127:
       return "link type 127 (802.11 with radiotap) is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
     case 189:
+      return "link type 189 (USB) is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
     case 220:
-      return "link type 189 or 220 (USB) is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
+      return "link type 220 (USB) is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
     case 239:
       return "link type 239 (nflog) is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
     case 253:
       return "link type 253 (netlink) is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
     default:
-      return "this link type is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
+      return link < numbered_links.size()
+                 ? numbered_links[link].data()
+                 : "this link type is not read, but Ethernet, raw IP, Linux cooked and null/loop are";
   }
 }
 

@@ -118,8 +118,9 @@ class capture_reader::core {
   open_batch batch_;
   std::uint64_t received_ = 0;
   capture_counts counts_;
-  std::uint32_t last_unknown_link_ = 0;
-  std::optional<error> fault_;  ///< to be told when all before it is
+  std::uint32_t unknown_link_ = 0;    ///< of the first frame with one
+  std::uint64_t unknown_offset_ = 0;  ///< of that frame
+  std::optional<error> fault_;        ///< to be told when all before it is
   bool ended_ = false;
 };
 
@@ -194,7 +195,10 @@ auto capture_reader::core::fill() -> step {
         if (!window_.at_end()) return need(record.size);
         if (!rest.empty()) return damaged("the file ends here, within a record: it is cut, or still being written");
         if (counts_.frames != 0 && counts_.frames == counts_.unknown_link) {
-          return fault(fault_of(EPROTONOSUPPORT, describe_unknown(last_unknown_link_)));
+          error unknown = fault_of(EPROTONOSUPPORT, describe_unknown(unknown_link_));
+          unknown.packet = 1;
+          unknown.offset = unknown_offset_;
+          return fault(unknown);
         }
         ended_ = true;
         return step::done;
@@ -248,8 +252,10 @@ auto capture_reader::core::pass_over_frame(frame_kind what, std::uint32_t link_t
   batch_.take_back();
   ++counts_.frames;
   if (!is_known(link_type)) {
-    ++counts_.unknown_link;
-    last_unknown_link_ = link_type;
+    if (counts_.unknown_link++ == 0) {
+      unknown_link_ = link_type;
+      unknown_offset_ = window_.offset();
+    }
   } else {
     ++(what == frame_kind::malformed ? counts_.malformed : counts_.not_ip);
   }
