@@ -348,6 +348,72 @@ TEST_F(capture_handle_test, hook_and_interfaces_are_those_of_the_capture) {
   }
 }
 
+TEST_F(capture_handle_test, packets_that_a_bridge_recorded_are_of_their_ip_version) {
+  capture_bytes made;
+  const auto note = [&](int id) {
+    return made.option(1, "verdict drop, id " + std::to_string(id) + ", queue 0, hook forward, family 7") +
+           made.option(0, "");
+  };
+  made.section().interface(raw_ip);
+  made.packet(udp4(1), 0, 1, 0, note(1)).packet(udp6(5), 0, 2, 0, note(2));
+  capture_path = folder.write("in.pcapng", made.data);
+  auto four = listen(out);
+  auto six = listen(out, ipv6);
+  for (const auto& [h, expected] : {std::pair{&four, udp4(1)}, {&six, udp6(5)}}) {
+    ASSERT_GT(read(*h), 0);
+    EXPECT_EQ(payload_read(), expected);
+    EXPECT_EQ(decide(*h, accept), 40);
+  }
+  EXPECT_EQ(passed(), (std::vector{udp4(1), udp6(5)}));
+}
+
+TEST_F(capture_handle_test, what_a_recording_dropped_is_passed_once_when_it_is_accepted) {
+  capture_bytes made;
+  made.section().interface(raw_ip);
+  made.packet(udp4(1), 0, 1, 0, made.option(1, "verdict accept, changed, id 4, queue 0, hook forward"));
+  made.packet(udp4(2), 0, 1, 0, made.option(1, "replaced by the verdict, id 4"));
+  capture_path = folder.write("in.pcapng", made.data);
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(payload_read(), udp4(1));
+  EXPECT_EQ(decide(h, accept), 40);
+  expect_end(h);
+  EXPECT_EQ(passed(), std::vector{udp4(1)});
+}
+
+TEST_F(capture_handle_test, damage_is_told_before_a_handle_waits_for_ever) {
+  std::string damaged = capture_bytes().pcap(raw_ip).frame(udp4(10, 'a'), 1).frame(udp4(10, 'b'), 2).data;
+  damaged.resize(damaged.size() - 3);
+  capture_path = folder.write("in.pcap", damaged);
+  auto h = listen(",then=wait");
+  ASSERT_GT(read(h), 0);
+  EXPECT_EQ(decide(h, accept), 40);
+  EXPECT_EQ(read(h), -1);
+  EXPECT_EQ(errno, EBADMSG);
+}
+
+TEST_F(capture_handle_test, limit_is_1024_without_another) {
+  capture_path = capture(std::vector(1100, udp4(3)));
+  auto h = listen(out);
+  std::size_t seen = 0;
+  while (read(h) > 0) ++seen;
+  EXPECT_EQ(seen, 1024U);
+  EXPECT_EQ(stats(h).lost_queue_full, 76U);
+}
+
+TEST_F(capture_handle_test, bare_headers_and_the_longest_packet_arrive_whole) {
+  const std::string longest = udp4(65'535 - 28, 'l');
+  capture_path = capture({udp4(0), longest});
+  auto h = listen(out);
+  for (const auto& expected : {udp4(0), longest}) {
+    ASSERT_GT(read(h), 0);
+    EXPECT_EQ(packet_read().data_len, expected.size());
+    EXPECT_EQ(payload_read(), expected);
+    EXPECT_EQ(decide(h, accept), 40);
+  }
+  EXPECT_EQ(passed(), (std::vector{udp4(0), longest}));
+}
+
 TEST_F(capture_handle_test, damage_is_told_with_its_place_behind_all_that_was_whole) {
   std::string damaged = capture_bytes().pcap(raw_ip).frame(udp4(10, 'a'), 1).frame(udp4(10, 'b'), 2).data;
   damaged.resize(damaged.size() - 3);

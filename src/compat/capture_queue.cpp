@@ -13,6 +13,7 @@ namespace ipq::compat {
 namespace {
 
 constexpr std::uint16_t type_ethernet = 1;  // ARPHRD_ETHER
+constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
 
 std::size_t index_of(bool ipv6) noexcept {
   return ipv6 ? 1 : 0;
@@ -95,7 +96,9 @@ void capture_queue::arrive() {
     return;
   }
   const packet& next = (*arriving_)[next_arriving_++];
-  const std::size_t index = index_of(next.family == family_ipv6);
+  // Not by its family, which is a bridge's where a bridge was recorded: ip_queue knew none.
+  const bool is_ipv6 = next.hw_protocol == ethertype_ipv6;
+  const std::size_t index = index_of(is_ipv6);
   const member& whose = members_[index];
   if (whose.who == nullptr || whose.copies.mode == IPQ_COPY_NONE) {
     if (capture_handle* const other = members_[1 - index].who; whose.who == nullptr && other != nullptr) {
@@ -113,6 +116,7 @@ void capture_queue::arrive() {
   waiting_packet made{*std::move(held), next, {next.payload.begin(), next.payload.end()}};
   made.facts.payload = made.facts.l2_header = made.facts.conntrack = {};
   made.facts.security_context = {};
+  made.facts.family = is_ipv6 ? family_ipv6 : family_ipv4;
   enqueue(index, std::move(made));
 }
 
