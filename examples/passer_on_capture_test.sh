@@ -11,6 +11,11 @@ failed() {
   printf 'failed: %s\n' "$*" >&2
   exit 1
 }
+command -v tshark >/dev/null || {
+  echo "skipped: there is no tshark"
+  [ "${CI:-}" != true ] || exit 1
+  exit 77
+}
 
 for capture in "$captures"/*.pcap*; do
   packets=$(tshark -r "$capture" -Y ip 2>"$folder/tshark" | wc -l)
@@ -30,10 +35,25 @@ for capture in "$captures"/*.pcap*; do
   cmp -s "$out" "$folder/first" || failed "$capture: $2 writes something else than $1"
 done
 
+# From standard input.
+capture=$captures/interfaces.pcapng
+packets=$(tshark -r "$capture" -Y ip 2>"$folder/tshark" | wc -l)
+for passer in "$@"; do
+  LIBIPQ_SOURCE=capture:-,$folder/out "$passer" <"$capture" >"$folder/said" 2>"$folder/error" && failed "it has no end"
+  [ "$(<"$folder/error")" = 'passer: Received EOF on netlink socket' ] || failed "standard input: $(<"$folder/error")"
+  [ "$(grep -c ': ACCEPT$' "$folder/said")" = "$packets" ] || failed "standard input: not $packets packets"
+  [ "$(tshark -r "$folder/out" 2>"$folder/tshark" | wc -l)" = "$packets" ] || failed "standard input: not all has passed"
+done
+
+# Packed files are refused, with what to do.
+gzip -c "$capture" >"$folder/packed"
+error=$(LIBIPQ_SOURCE=capture:$folder/packed "$1" 2>&1) && failed "a packed file"
+[[ $error == *'it is packed: unpack it into a file or a pipe, with zcat or zstdcat'* ]] || failed "a packed file: $error"
+
 # In the terms of the program, what is wrong.
 error=$(LIBIPQ_SOURCE=capture:$folder/missing "$1" 2>&1) && failed "a file that is not there"
 [ "$error" = 'passer: LIBIPQ_SOURCE: open capture: No such file or directory: No such file or directory' ] ||
   failed "a file that is not there: $error"
-error=$(LIBIPQ_SOURCE=file "$1" 2>&1) && failed "a source that is none"
+error=$(LIBIPQ_SOURCE="file" "$1" 2>&1) && failed "a source that is none"
 [[ $error == 'passer: LIBIPQ_SOURCE=file: expected capture:'* ]] || failed "a source that is none: $error"
 echo "the classic program runs on captures"
