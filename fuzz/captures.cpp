@@ -2,34 +2,18 @@
 // Capture files of any bytes: the packets lie in what was read, and what passes is a capture with as many packets.
 #include "ipq/capture.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <string>
 
 #include "input.hpp"
 #include "ipq/decode.hpp"
+#include "memory_file.hpp"
 
 namespace {
 
 using namespace ipq;
+using fuzz::memory_file;
 using fuzz::require;
-
-class memory_file {
- public:
-  explicit memory_file(fuzz::bytes content) : fd_(::memfd_create("capture", MFD_CLOEXEC)) {
-    require(fd_ >= 0 && ::write(fd_, content.data(), content.size()) == static_cast<ssize_t>(content.size()));
-  }
-  memory_file(const memory_file&) = delete;
-  memory_file& operator=(const memory_file&) = delete;
-  ~memory_file() { ::close(fd_); }
-  [[nodiscard]] std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
-
- private:
-  int fd_;
-};
 
 void look_at(const capture_reader& from, const packet& each) {
   unsigned sum = 0;

@@ -225,48 +225,139 @@ void write_handles() {
         joined({mode, bytes_of({7, length_of(lie)}), lie, packet, read, bytes_of({7, 3, 1, 2, 3}), packet, read}));
 }
 
+byte_vector little(std::uint32_t value) {
+  return bytes_of({value & 0xff, value >> 8 & 0xff, value >> 16 & 0xff, value >> 24});
+}
+
+byte_vector padded(byte_vector bytes) {
+  while (bytes.size() % 4 != 0) bytes.push_back({});
+  return bytes;
+}
+
 // A capture of the older format: seconds and microseconds, lengths, frames.
-byte_vector pcap(unsigned link_type, const std::vector<byte_vector>& frames) {
-  const auto little = [](std::uint32_t value) {
-    return bytes_of({value & 0xff, value >> 8 & 0xff, value >> 16 & 0xff, value >> 24});
-  };
-  byte_vector file = joined({little(0xa1b2c3d4), bytes_of({2, 0, 4, 0}), zeros(8), little(65535), little(link_type)});
+byte_vector pcap(unsigned link_type, const std::vector<byte_vector>& frames, bool big_endian = false) {
+  const auto number = [&](std::uint32_t value) { return big_endian ? be32(value) : little(value); };
+  const auto version = big_endian ? bytes_of({0, 2, 0, 4}) : bytes_of({2, 0, 4, 0});
+  byte_vector file = joined({number(0xa1b2c3d4), version, zeros(8), number(65535), number(link_type)});
   for (const auto& each : frames) {
-    const auto length = little(length_of(each));
-    file = joined({file, little(1'700'000'000), little(123'456), length, length, each});
+    const auto length = number(length_of(each));
+    file = joined({file, number(1'700'000'000), number(123'456), length, length, each});
   }
   return file;
 }
 
-byte_vector pcapng(const byte_vector& frame) {
-  const auto block = [](unsigned type, byte_vector body) {
-    while (body.size() % 4 != 0) body.push_back({});
-    const byte_vector length = bytes_of({length_of(body) + 12, 0, 0, 0});
-    return joined({bytes_of({type & 0xff, type >> 8 & 0xff, type >> 16 & 0xff, type >> 24}), length, body, length});
-  };
-  const byte_vector comment = bytes_of("verdict drop, id 17, hook output, in eth0, took 31 us");
-  const byte_vector size = bytes_of({length_of(frame), 0, 0, 0});
-  byte_vector padded = frame, note = joined({bytes_of({1, 0, length_of(comment), 0}), comment});
-  while (padded.size() % 4 != 0) padded.push_back({});
-  while (note.size() % 4 != 0) note.push_back({});
+byte_vector pcapng_block(unsigned type, const byte_vector& body) {
+  const byte_vector length = little(length_of(padded(body)) + 12);
+  return joined({little(type), length, padded(body), length});
+}
+
+byte_vector pcapng_begin() {
   return joined(
-      {block(0x0a0d0d0a, joined({bytes_of({0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0}), byte_vector(8, std::byte{0xff})})),
-       block(1, joined({bytes_of({101, 0, 0, 0}), zeros(4), bytes_of({2, 0, 4, 0}), bytes_of("eth0")})),
-       block(6, joined({zeros(12), size, size, padded, note, zeros(4)})), block(3, joined({size, padded}))});
+      {pcapng_block(0x0a0d0d0a,
+                    joined({bytes_of({0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0}), byte_vector(8, std::byte{0xff})})),
+       pcapng_block(1, joined({bytes_of({101, 0, 0, 0}), zeros(4), bytes_of({2, 0, 4, 0}), bytes_of("eth0")}))});
+}
+
+byte_vector pcapng_packet(const byte_vector& frame, const char* comment) {
+  const byte_vector text = bytes_of(comment), size = little(length_of(frame));
+  const byte_vector note = joined({bytes_of({1, 0, length_of(text), 0}), padded(text)});
+  return pcapng_block(6, joined({zeros(12), size, size, padded(frame), note, zeros(4)}));
+}
+
+byte_vector pcapng(const byte_vector& frame) {
+  return joined({pcapng_begin(), pcapng_packet(frame, "verdict drop, id 17, hook output, in eth0, took 31 us"),
+                 pcapng_block(3, joined({little(length_of(frame)), padded(frame)}))});
+}
+
+// Packed without being made smaller: one block, as it is.
+byte_vector in_gzip(const byte_vector& content) {
+  std::uint32_t sum = ~0u;
+  for (const std::byte each : content) {
+    sum ^= std::to_integer<std::uint32_t>(each);
+    for (int bit = 0; bit < 8; ++bit) sum = sum >> 1 ^ ((sum & 1) != 0 ? 0xedb88320 : 0);
+  }
+  const auto length = length_of(content);
+  return joined({bytes_of({0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1}),
+                 bytes_of({length & 0xff, length >> 8, ~length & 0xff, ~length >> 8 & 0xff}), content, little(~sum),
+                 little(length)});
+}
+
+byte_vector in_zstandard(const byte_vector& content) {
+  const auto length = length_of(content), block = length << 3 | 1;
+  return joined({bytes_of({0x28, 0xb5, 0x2f, 0xfd, 0xa0}), little(length),
+                 bytes_of({block & 0xff, block >> 8 & 0xff, block >> 16}), content});
 }
 
 void write_captures() {
-  std::vector<byte_vector> all, framed;
+  std::vector<byte_vector> all, framed, tagged, cooked, cooked_2, null;
   for (const auto& [name, bytes] : packets()) {
     all.push_back(bytes);
     const bool is_ipv4 = name.starts_with("ipv4");
-    framed.push_back(joined({zeros(12), is_ipv4 ? be16(0x0800) : be16(0x86dd), bytes}));
+    const byte_vector type = is_ipv4 ? be16(0x0800) : be16(0x86dd);
+    framed.push_back(joined({zeros(12), type, bytes}));
+    tagged.push_back(joined({zeros(12), be16(0x88a8), be16(7), be16(0x8100), be16(9), type, bytes}));
+    cooked.push_back(joined({be16(0), be16(1), be16(6), zeros(8), be16(0x8100), be16(9), type, bytes}));
+    cooked_2.push_back(joined({type, zeros(2), be32(3), be16(1), bytes_of({0, 6}), zeros(8), bytes}));
+    null.push_back(joined({little(is_ipv4 ? 2 : 30), bytes}));
     write("captures", "pcapng_" + name, pcapng(bytes));
   }
   write("captures", "pcap_raw", pcap(101, all));
   write("captures", "pcap_ethernet", pcap(1, framed));
+  write("captures", "pcap_vlan", pcap(1, tagged));
+  write("captures", "pcap_cooked", pcap(113, cooked));
+  write("captures", "pcap_cooked_2", pcap(276, cooked_2));
+  write("captures", "pcap_null", pcap(0, null));
+  write("captures", "pcap_big_endian", pcap(101, all, true));
+  write("captures", "pcap_gzip", in_gzip(pcap(101, all)));
+  write("captures", "pcap_zstandard", in_zstandard(pcap(101, all)));
   write("captures", "pcap_unknown_link", pcap(147, all));
   write("captures", "pcap_empty", pcap(1, {}));
+  write("captures", "pcapng_changed",
+        joined({pcapng_begin(),
+                pcapng_packet(all[0], "verdict accept, connmark 0x3/0xf, changed, id 17, vlan 0x8100/0x9"),
+                pcapng_packet(all[1], "replaced by the verdict, id 17"),
+                pcapng_packet(all[2], "verdict drop, id 18, family 7")}));
+}
+
+void write_recordings() {
+  // See recordings.cpp: names of interfaces; then of each packet its facts, bytes, link header, verdict, replacement
+  // and times.
+  const byte_vector names = joined({bytes_of({4}), bytes_of("eth0"), bytes_of({3}), bytes_of("a,%"), zeros(2)});
+  const byte_vector number = bytes_of({1, 2, 3, 4}), noted = joined({bytes_of({1}), number});
+  const byte_vector facts = joined({number, bytes_of({5, 0, 2}), number, number, bytes_of({1, 2, 3, 4}), noted, noted,
+                                    noted, noted, bytes_of({1, 1, 1})});
+  const byte_vector plain_facts = zeros(4 + 3 + 8 + 4 + 4 + 3);
+  const byte_vector link = joined({bytes_of({1}), byte_vector(12, std::byte{2})}), no_link = bytes_of({0, 3, 7, 8, 9});
+  const byte_vector tag = bytes_of({1, 0x00, 0x81, 9, 0}), no_tag = zeros(1);
+  const byte_vector verdict = joined({bytes_of({4, 0, 1, 4}), noted, noted, noted, noted, number});
+  const byte_vector plain_verdict = zeros(3 + 1 + 4), times = joined({number, number, bytes_of({1}), number, number});
+  for (const auto& [name, bytes] : packets()) {
+    if (bytes.size() > 255) continue;
+    const byte_vector packet = joined({bytes_of({name.starts_with("ipv6"), 0, length_of(bytes)}), bytes, zeros(1)});
+    const byte_vector cut = joined({bytes_of({name.starts_with("ipv6"), 1, 30}), byte_vector(30), bytes_of({200})});
+    write("recordings", name,
+          joined({names,
+                  facts,
+                  packet,
+                  link,
+                  tag,
+                  verdict,
+                  bytes_of({50}),
+                  byte_vector(50, std::byte{0x45}),
+                  times,
+                  plain_facts,
+                  cut,
+                  no_link,
+                  tag,
+                  plain_verdict,
+                  zeros(1),
+                  times,
+                  plain_facts,
+                  packet,
+                  no_link,
+                  no_tag,
+                  plain_verdict}));
+  }
 }
 
 void write_rules() {
@@ -339,6 +430,7 @@ int main(int argc, char** argv) {
   write_requests();
   write_handles();
   write_captures();
+  write_recordings();
   write_rules();
   write_filters();
   write_queues();
