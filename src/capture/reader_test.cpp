@@ -181,6 +181,30 @@ TEST_F(capture_reader_test, takes_metadata_from_cooked_headers) {
   EXPECT_EQ(second[1]->indev, second[0]->indev);
 }
 
+TEST_F(capture_reader_test, takes_vlan_tags_from_behind_cooked_headers) {
+  for (const auto protocol : std::to_array<std::uint16_t>({0x8100, 0x88a8, 0x9100})) {
+    SCOPED_TRACE(protocol);
+    capture_bytes one(true), two(true), tag(true);
+    one.add<std::uint16_t>(0).add<std::uint16_t>(1).add<std::uint16_t>(6).add_text("abcdef  ").add(protocol);
+    two.add(protocol).add<std::uint16_t>(0).add<std::uint32_t>(7).add<std::uint16_t>(1);
+    two.add<std::uint8_t>(4).add<std::uint8_t>(6).add_text("abcdef  ");
+    tag.add<std::uint16_t>(0xa00a).add<std::uint16_t>(0x8100).add<std::uint16_t>(5).add<std::uint16_t>(0x0800);
+    const std::string tagged = ethernet(0x0800, {std::uint32_t{protocol} << 16 | 0xa00a, 0x81000005});
+    for (const auto& [link, header] :
+         {std::pair{113u, one.data + tag.data}, {276u, two.data + tag.data}, {1u, tagged}}) {
+      const auto all = take(capture_bytes().pcap(link).frame(header + udp4(3)).data);
+      ASSERT_EQ(all.size(), 1u) << link;
+      EXPECT_EQ(text_of(all[0]->payload), udp4(3));
+      ASSERT_TRUE(all[0]->vlan);
+      EXPECT_EQ(all[0]->vlan->protocol, protocol) << "the outermost";
+      EXPECT_EQ(all[0]->vlan->tci, 0xa00a);
+      EXPECT_EQ(text_of(all[0]->l2_header), link == 1 ? header : "");
+      auto cut = open(capture_bytes().pcap(link).frame(header.substr(0, header.size() - 3)).data);
+      EXPECT_TRUE(take(cut).empty()) << "the header ends within a tag";
+    }
+  }
+}
+
 TEST_F(capture_reader_test, knows_the_families_of_loopback_in_every_byte_order) {
   for (const bool swapped : {false, true}) {
     capture_bytes null(swapped), loop(true);
@@ -192,6 +216,12 @@ TEST_F(capture_reader_test, knows_the_families_of_loopback_in_every_byte_order) 
                               .data);
     ASSERT_EQ(all.size(), 2u);
     EXPECT_EQ(all[1]->family, 10);
+    for (const std::uint32_t family : {10u, 24u, 28u, 30u}) {
+      const std::string here = capture_bytes(swapped).add(family).data,
+                        big_endian = capture_bytes(true).add(family).data;
+      EXPECT_EQ(take(capture_bytes(swapped).pcap(0).frame(here + udp6(1)).data).size(), 1u) << family;
+      EXPECT_EQ(take(capture_bytes(swapped).pcap(108).frame(big_endian + udp6(1)).data).size(), 1u) << family;
+    }
     EXPECT_EQ(take(capture_bytes(swapped).pcap(108).frame(loop.add<std::uint32_t>(24).data + udp6(1)).data).size(), 1u);
   }
   for (const auto type : {12u, 14u, 101u}) EXPECT_EQ(take(capture_bytes().pcap(type).frame(udp6(1)).data).size(), 1u);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "compat/registry.hpp"
+#include "data/recorded.hpp"
 #include "ipq/capture.hpp"
 #include "unit/capture_bytes.hpp"
 
@@ -412,6 +413,42 @@ TEST_F(capture_handle_test, bare_headers_and_the_longest_packet_arrive_whole) {
     EXPECT_EQ(decide(h, accept), 40);
   }
   EXPECT_EQ(passed(), (std::vector{udp4(0), longest}));
+}
+
+TEST_F(capture_handle_test, packet_of_over_64_kib_is_shown_in_part_and_passes_whole) {
+  const std::string jumbogram = "\x60" + std::string(6, '\0') + "\x40" + std::string(100'000, 'j');
+  capture_path = capture({jumbogram, jumbogram});
+  auto six = listen(out, ipv6);
+  ASSERT_GT(read(six), 0);
+  EXPECT_LE(packet_read().data_len, 65'535U);
+  EXPECT_EQ(payload_read(), jumbogram.substr(0, packet_read().data_len));
+  EXPECT_EQ(decide(six, accept), 40);
+  ASSERT_GT(read(six), 0);
+  EXPECT_EQ(decide(six, drop), 40);
+  expect_end(six);
+  EXPECT_EQ(passed(), std::vector{jumbogram});
+}
+
+TEST_F(capture_handle_test, reads_ipv6_of_a_real_capture) {
+  capture_path = test_data::capture("interfaces.pcapng");
+  std::uint64_t packets = 0;
+  auto whole = capture_reader::open(capture_path);
+  ASSERT_TRUE(whole);
+  ASSERT_TRUE(serve(*whole, [&](const packet& each) {
+    packets += each.family == ipv6;
+    return verdict::accept();
+  }));
+  ASSERT_GT(packets, 10U);
+  auto six = listen(out, ipv6);
+  std::uint64_t seen = 0;
+  while (read(six) > 0) {
+    ++seen;
+    EXPECT_EQ(buffer[sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t)] >> 4, 6);
+    EXPECT_STRNE(packet_read().indev_name, "");
+    EXPECT_EQ(decide(six, accept), 40);
+  }
+  EXPECT_EQ(seen, packets);
+  EXPECT_EQ(passed().size(), packets);
 }
 
 TEST_F(capture_handle_test, damage_is_told_with_its_place_behind_all_that_was_whole) {

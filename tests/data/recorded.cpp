@@ -58,4 +58,8 @@ std::vector<std::string> recordings(std::string_view prefix) {
   return names;
 }
 
+std::string capture(std::string_view name) {
+  return IPQ_TEST_DATA "/captures/" + std::string(name);
+}
+
 }  // namespace test_data

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The recorded messages of this folder, for tests.
+// The recorded messages of this folder, and its captures, for tests.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +15,9 @@ std::vector<std::byte> recorded(std::string_view name);
 
 // Names of all recordings that begin so, in alphabetical order: "packet_", "error_", "link_".
 std::vector<std::string> recordings(std::string_view prefix);
+
+// Where a capture of this folder is.
+std::string capture(std::string_view name);
 
 // "0b 00 01" as bytes; what follows a # is a comment up to the end of its line.
 std::vector<std::byte> from_hex(std::string_view text);

@@ -160,6 +160,10 @@ same "recorded by a rule" 3 "$(shark "$folder/mine")"
 "$ipq" replay "$source/tests/data/captures/ethernet.pcap" 'drop : [outdev=wan hook=output]' --hook output --interface wan |
   grep -q '^ *38 .* drop : ' || failed "hook and interface are not those of the options"
 
+"$ipq" replay "$capture" 'accept : udp' --else drop --json --passed "$folder/p" >"$folder/json"
+same "accepted, and dropped as no rule matched" "3 40" "$(verdict "$folder/json" accept) $(verdict "$folder/json" drop)"
+same "what passes of them" 3 "$(shark "$folder/p")"
+
 echo "rule files"
 echo 'drop : udp' >"$folder/a.ipq"
 printf 'drop : udp\ndrop : icmp\n' >"$folder/b.ipq"
@@ -171,17 +175,18 @@ same "packets that differ" "$(shark "$capture" -Y icmp)" "$(grep -c '"first":"ac
 
 echo "every part of a verdict is compared"
 echo 'accept : icmp' >"$folder/a"
+pings=$(shark "$capture" -Y icmp)
 while IFS='|' read -r rule said; do
   echo "$rule : icmp" >"$folder/b"
   status=0
   "$ipq" compare "$folder/a" "$folder/b" --on "$capture" >"$folder/text" || status=$?
   same "$rule: exit status" 1 "$status"
-  same "$rule: packets that differ" "$(shark "$capture" -Y icmp)" "$(grep -c "/b: $said\$" "$folder/text")"
+  same "$rule: packets that differ" "$pings" "$(grep -c "/b: $said\$" "$folder/text")"
   # Recordings say the same.
   "$ipq" replay "$capture" -f "$folder/a" -w "$folder/first" >/dev/null
   "$ipq" replay "$capture" -f "$folder/b" -w "$folder/second" >/dev/null
   "$ipq" compare "$folder/first" "$folder/second" | grep -c "/second: $said\$" >"$folder/count" || true
-  same "$rule: recorded packets that differ" "$(shark "$capture" -Y icmp)" "$(cat "$folder/count")"
+  same "$rule: recorded packets that differ" "$pings" "$(cat "$folder/count")"
   cp "$folder/b" "$folder/a"
 done <<'END'
 mark 3, accept|accept, mark 0x3
@@ -303,17 +308,20 @@ if command -v script >/dev/null; then
   [[ $bar != *" frames"frame* ]] || failed "compare writes behind its progress bar"
 fi
 
-# Ctrl-C: what was done is told.
-"$ipq" replay "$capture" accept --pace 0.001 >"$folder/text" 2>"$folder/error" &
-process=$!
-for _ in $(seq 100); do
-  ! grep -q 'SigCgt:.*4002$' "/proc/$process/status" 2>/dev/null || break
-  sleep 0.05
+# Ctrl-C and kill: what was done is told.
+for signal in INT TERM; do
+  "$ipq" replay "$capture" accept --pace 0.001 -w "$folder/r" >"$folder/text" 2>"$folder/error" &
+  process=$!
+  for _ in $(seq 100); do
+    ! grep -q 'SigCgt:.*4002$' "/proc/$process/status" 2>/dev/null || break
+    sleep 0.05
+  done
+  kill -$signal "$process" 2>/dev/null || failed "replay ended early: $(cat "$folder/error")"
+  status=0
+  wait "$process" || status=$?
+  same "exit status after SIG$signal" 1 "$status"
+  grep -qx 'ipq replay: interrupted' "$folder/error" || failed "$(cat "$folder/error")"
+  grep -q ' frames, [0-9]* packets' "$folder/text" || failed "no summary: $(cat "$folder/text")"
+  same "recorded before SIG$signal" "$(sed -n 's/^.* frames, \([0-9]*\) packets.*/\1/p' "$folder/text")" "$(shark "$folder/r")"
 done
-kill -INT "$process" 2>/dev/null || failed "replay ended early: $(cat "$folder/error")"
-status=0
-wait "$process" || status=$?
-same "exit status after SIGINT" 1 "$status"
-grep -qx 'ipq replay: interrupted' "$folder/error" || failed "$(cat "$folder/error")"
-grep -q ' frames, [0-9]* packets' "$folder/text" || failed "no summary: $(cat "$folder/text")"
 echo "${#captures[@]} captures replayed"
