@@ -104,7 +104,7 @@ struct option {
   std::uint16_t code;
   bytes value;
 };
-/// Of an option that is one.
+/// The value of an option that is text.
 [[nodiscard]] inline std::string_view text_of(bytes value) noexcept {
   return {reinterpret_cast<const char*>(value.data()), value.size()};
 }

@@ -15,6 +15,7 @@ namespace {
 constexpr std::array<std::string_view, 5> hooks{"prerouting", "input", "forward", "output", "postrouting"};
 constexpr std::string_view verdict_key = "verdict ", replacement_key = "replaced by the verdict, id ";
 
+constexpr std::int64_t longest_took = 1'000'000'000'000'000;  // microseconds: what is longer is no time
 constexpr std::uint32_t whole_mark = ~std::uint32_t{0};
 
 void append_number(std::string& text, std::string_view before, std::uint64_t value, int base) {
@@ -122,8 +123,7 @@ bool parse_took(std::string_view text, std::optional<std::chrono::nanoseconds>& 
   const bool micro = text.ends_with(" us");
   if (!micro && !text.ends_with(" ns")) return false;
   std::int64_t count = 0;
-  constexpr std::int64_t most = 1'000'000'000'000'000;
-  if (!parse_number(text.substr(0, text.size() - 3), count) || count < 0 || count > most) return false;
+  if (!parse_number(text.substr(0, text.size() - 3), count) || count < 0 || count > longest_took) return false;
   took = std::chrono::nanoseconds(micro ? count * 1000 : count);
   return true;
 }
@@ -272,7 +272,7 @@ void write_note(std::string& text, const packet& about, const verdict& given, co
     }
   }
   if (took) {
-    const auto count = std::max<std::int64_t>(took->count(), 0);
+    const auto count = std::clamp<std::int64_t>(took->count(), 0, longest_took * 1000);
     write_number(text, "took", static_cast<std::uint64_t>(count < 1000 ? count : count / 1000));
     text += count < 1000 ? " ns" : " us";
   }

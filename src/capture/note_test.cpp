@@ -59,6 +59,12 @@ TEST(note, comes_back_as_it_was_written) {
   }
 }
 
+TEST(note, a_time_that_is_none_does_not_cost_the_rest) {
+  const auto read = parse_note(written({.id = 3}, verdict::drop(), {}, std::chrono::nanoseconds::max()));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->about.id, 3u);
+}
+
 TEST(note, has_the_bits_of_a_connmark_that_are_set) {
   const std::string text = written({}, verdict::accept().with_connmark(3, 0xf));
   EXPECT_EQ(text, "verdict accept, connmark 0x3/0xf, id 0, queue 0, hook prerouting");
