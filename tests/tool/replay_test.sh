@@ -294,7 +294,7 @@ for output in --passed -w; do
   exec 3>&-
   rm "$folder/fifo"
   same "exit status when the pipe of $output closes" 1 "$status"
-  grep -q 'write .*: Broken pipe' "$folder/summary" || failed "a closed pipe of $output: $(cat "$folder/summary")"
+  grep -q '^ipq replay: standard output: write .*: Broken pipe' "$folder/summary" || failed "a closed pipe of $output: $(cat "$folder/summary")"
 done
 if command -v script >/dev/null; then
   bar=$(script -qec "'$ipq' replay '$capture' accept --pace 1" /dev/null)
