@@ -35,6 +35,14 @@ sum_of() {
 }
 shark() { tshark -r "$1" "${@:2}" -T fields -e frame.number 2>/dev/null | wc -l; }
 
+# wrong_checksums CAPTURE: frames of which a checksum is wrong to tshark, as of those that a network card was to compute.
+wrong_checksums() {
+  shark "$1" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE -o udp.check_checksum:TRUE \
+    -Y 'ip.checksum.status == 0 or tcp.checksum.status == 0 or udp.checksum.status == 0'
+}
+printf 'drop : udp\n' >"$folder/one.ipq"
+printf 'accept\n' >"$folder/other.ipq"
+
 captures=("$source"/tests/data/captures/*.pcap*)
 [ -z "$more" ] || [ ! -d "$more" ] || captures+=("$more"/*.pcap*)
 [ ${#captures[@]} -ge 9 ] || failed "the captures are missing"
@@ -70,6 +78,12 @@ for capture in "${captures[@]}"; do
     cmp "$folder/json" "$folder/json.$packed" || failed "$name: $packed gives other counts"
     cmp "$folder/passed" "$folder/again" || failed "$name: $packed passes something else"
   done
+  said=$("$ipq" compare "$folder/one.ipq" "$folder/other.ipq" --on "$capture" | tail -n 1) || true
+  same "$name: differences of rules" "$packets packets, $dropped judged differently" "$said"
+  # What was wrong stays so, and nothing else is.
+  "$ipq" replay "$capture" accept --passed "$folder/passed" >/dev/null
+  "$ipq" replay "$capture" 'set ttl 9, set dscp 3, set sport 1234' --passed "$folder/again" >/dev/null
+  same "$name: wrong checksums" "$(wrong_checksums "$folder/passed")" "$(wrong_checksums "$folder/again")"
   # A recording that is replayed with the same rules is itself again, and other rules are another verdict.
   "$ipq" replay "$folder/recording" 'drop : udp' -w "$folder/second" >/dev/null
   cmp "$folder/recording" "$folder/second" || failed "$name: the recording is not the same again"
