@@ -87,7 +87,9 @@ class queue::core {
   void see_id(std::uint32_t id) noexcept;
   [[nodiscard]] std::span<const packet> packets() const noexcept { return {packets_.data(), count_}; }
   [[nodiscard]] std::span<answer> answers() noexcept { return {answers_.data(), count_}; }
-  [[nodiscard]] const packet& packet_of(const answer& its) const noexcept { return packets_[&its - answers_.data()]; }
+  [[nodiscard]] const packet& packet_of(const answer& its) const noexcept {
+    return packets_[static_cast<std::size_t>(&its - answers_.data())];
+  }
   void take(std::span<const std::byte> datagram, bool truncated);
   void take_refused(const wire::error_reply& reply);
   [[nodiscard]] result<answer*> find(const packet& which, const char* operation) noexcept;
