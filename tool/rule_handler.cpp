@@ -47,6 +47,7 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
   arrival_ = steady::now();
   at_once_ = 0;
   counters_.received += packets.size();
+  rules::decision instead;
   for (const ipq::packet& each : packets) {
     if (job_.copies != nullptr && each.mark == job_.copies->mark()) {
       // A copy of ours: judging it would copy it for ever.
@@ -54,7 +55,7 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
       if (auto given = from.set_verdict(each, ipq::verdict::accept()); !given) return given;
       continue;
     }
-    const rules::decision decision = within_limits(each, engine_.judge(each, time_of(arrival_)));
+    const rules::decision& decision = within_limits(each, engine_.judge(each, time_of(arrival_)), instead);
     if (!decision.logs.empty()) print_logs(lines_, each, decision, names_, job_.style, wall_clock::now());
     if (!decision.records.empty()) record(each, decision);
     if (auto carried = carry_out(from, each, decision); !carried) return carried;
@@ -78,9 +79,10 @@ std::size_t rule_handler::delayed_size(const ipq::packet& packet, const rules::d
 }
 
 // What was decided, or for one more than may wait what becomes of it instead, at once.
-rules::decision rule_handler::within_limits(const ipq::packet& packet, const rules::decision& decision) {
+const rules::decision& rule_handler::within_limits(const ipq::packet& packet, const rules::decision& decision,
+                                                   rules::decision& instead) {
   if (decision.delay <= rules::time::zero() || delayed_.admit(delayed_size(packet, decision))) return decision;
-  rules::decision instead = decision;
+  instead = decision;
   instead.verdict =
       delayed_.limits().beyond == ipq::verdict::action::accept ? ipq::verdict::accept() : ipq::verdict::drop();
   instead.delay = {};

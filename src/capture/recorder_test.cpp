@@ -261,19 +261,36 @@ TEST_F(recorder_test, is_readable_up_to_where_a_crash_left_it) {
   EXPECT_GT(from->stats().received, 1000u);
 }
 
+/// No file may be longer, as on a disk that is full then, until there is room again.
+class full_disk {
+ public:
+  explicit full_disk(rlim_t bytes) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before_), 0);
+    rlimit small = before_;
+    small.rlim_cur = bytes;
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  }
+  full_disk(const full_disk&) = delete;
+  full_disk& operator=(const full_disk&) = delete;
+  ~full_disk() {
+    make_room();
+    ::signal(SIGXFSZ, handler_);
+  }
+  void make_room() { EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &before_), 0); }
+
+ private:
+  rlimit before_{};
+  sighandler_t handler_;
+};
+
 TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_room) {
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
   auto made = recorder::open(folder / "r.pcapng", options);
-  rlimit small = before;
-  small.rlim_cur = 100'000;
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  full_disk disk(100'000);
   const std::string bytes = udp4(1000);
   for (std::uint32_t i = 0; i < 200; ++i) EXPECT_TRUE(made->record(packet_of(bytes, i), verdict::accept()));
   for (int i = 0; i < 1000 && !made->failure(); ++i) std::this_thread::sleep_for(5ms);
   const auto failure = made->failure();
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  disk.make_room();
   ASSERT_TRUE(failure);
   auto whole = capture_reader::open(folder / "r.pcapng");
   ASSERT_TRUE(serve(*whole, [](const packet&) { return verdict::accept(); })) << "only whole packets are left";
@@ -286,7 +303,6 @@ TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_ro
   auto from = capture_reader::open(folder / "r.pcapng");
   ASSERT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); }));
   EXPECT_EQ(from->stats().received, 201u);
-  ::signal(SIGXFSZ, handler);
 
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
@@ -328,21 +344,15 @@ TEST_F(recorder_test, gives_back_tags_and_families_that_no_link_header_has) {
 }
 
 TEST_F(recorder_test, what_a_full_disk_has_lost_is_told_in_the_end_though_there_is_room_again) {
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
   auto made = recorder::open(folder / "r.pcapng", options);
-  rlimit small = before;
-  small.rlim_cur = 100'000;
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  full_disk disk(100'000);
   const std::string bytes = udp4(1000);
   std::uint32_t id = 0;
   for (; id < 5000 && made->counts().lost == 0; ++id) {
     EXPECT_TRUE(made->record(packet_of(bytes, id), verdict::accept()));
     if (id % 100 == 0) std::this_thread::sleep_for(5ms);
   }
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
-  ::signal(SIGXFSZ, handler);
+  disk.make_room();
   ASSERT_NE(made->counts().lost, 0u);
   const auto closed = made->close();
   EXPECT_FALSE(made->failure()) << "what waited was written";
