@@ -119,6 +119,14 @@ outcome<void> live_session::select() {
   return {};
 }
 
+outcome<void> live_session::make_room(std::uint32_t packets) {
+  if (options_->max_length) return {};
+  for (ipq::queue& each : shared_->queues) {
+    if (auto set = each.set_max_length(packets); !set) return std::unexpected(failure(set.error()));
+  }
+  return {};
+}
+
 void live_session::announce() const {
   const std::string which = options_->queues() == 1
                                 ? fmt::format("queue {}", options_->first_queue)

@@ -72,6 +72,9 @@ class live_session {
   };
   [[nodiscard]] outcome<void> serve(std::span<handler* const> handlers, const hooks& calls);
 
+  /// Lets so many packets wait in each queue from now on, unless --max-length says how many. From any thread.
+  [[nodiscard]] outcome<void> make_room(std::uint32_t packets);
+
   /// Ends serve(), from any thread.
   void stop() noexcept { shared_->stop(); }
 

@@ -78,17 +78,12 @@ std::uint32_t room_for_delayed(const run_options& options) {
 }
 
 // What rules ask of the options; also when they are loaded anew.
-outcome<void> check_demands(const rules::ruleset& rules, const run_options& options, bool can_copy, bool can_delay) {
+outcome<void> check_demands(const rules::ruleset& rules, const run_options& options, bool can_copy) {
   for (const std::uint16_t number : rules.queues()) {
     if (number < options.live.first_queue || number > options.live.last_queue) continue;
     return fail(wrong_usage, fmt::format("queue {0}: is served here, so packets would come back for ever; name a queue "
                                          "of another program, or serve another one with -q",
                                          number));
-  }
-  if (rules.delays() && !can_delay) {
-    return fail(wrong_usage, fmt::format("delay, reorder and rate: the queue was opened for rules without them; start "
-                                         "again, or start with --max-length {}",
-                                         room_for_delayed(options)));
   }
   if (rules.changes() && options.live.copy_range != 0) {
     return fail(wrong_usage, "--copy-range: rules with set, replace or corrupt take whole packets; leave it out");
@@ -116,8 +111,7 @@ class run {
     } else if (rules->duplicates()) {
       return std::unexpected(copies.error());
     }
-    if (auto checked = check_demands(*rules, options_, copies_.has_value(), true); !checked) return checked;
-    can_delay_ = rules->delays() || options_.live.max_length;
+    if (auto checked = check_demands(*rules, options_, copies_.has_value()); !checked) return checked;
     note_missing_interfaces("run", rules->interfaces());
 
     if (auto created = recordings_.create(*rules); !created) return created;
@@ -251,7 +245,8 @@ class run {
     auto rules = compile_rules(options_.rules);
     outcome<std::vector<ipq::recorder*>> recorders;
     outcome<void> fit;
-    if (rules) fit = check_demands(*rules, options_, copies_.has_value(), can_delay_);
+    if (rules) fit = check_demands(*rules, options_, copies_.has_value());
+    if (rules && fit && rules->delays()) fit = session_->make_room(room_for_delayed(options_));
     if (rules && fit) recorders = recordings_.of(*rules);
     if (!rules || !fit || !recorders) {
       ++reloads_failed_;
@@ -275,7 +270,6 @@ class run {
   rules::ruleset rules_;  ///< of the start
   recordings recordings_;
   std::optional<duplicator> copies_;
-  bool can_delay_ = false;
   std::optional<live_session> session_;
   std::deque<rule_handler> handlers_;
   std::vector<rule_handler*> pointers_;

@@ -113,6 +113,11 @@ class queue final : public source {
   result<void> flush() override;
   void stop() noexcept override;
 
+  /// From now on `packets` may wait for a verdict (queue_options::max_length); if fewer, those that wait stay. The
+  /// receive buffer grows with it where queue_options::receive_buffer is 0. From any thread, while others receive.
+  /// Errors: those of send(2). The kernel's only refusal, EPERM for a lost right, comes for verdicts as well.
+  result<void> set_max_length(std::uint32_t packets);
+
   /// The netlink socket: nothing is kept back in the library.
   [[nodiscard]] int fd() const noexcept override;
   [[nodiscard]] std::uint16_t number() const noexcept;

@@ -175,6 +175,23 @@ std::size_t largest_message(const queue_options& options) noexcept {
   return packet_range(options) + attributes + (options.conntrack ? page : 0) + (options.security_context ? page : 0);
 }
 
+result<void> change_max_length(const netlink::socket& connection, queue_options options, std::uint32_t packets) {
+  options.max_length = packets;
+  // Never less: what it holds now would be lost.
+  const std::size_t needed = needed_receive_buffer(options);
+  if (options.receive_buffer == 0 && needed > connection.receive_buffer()) connection.set_receive_buffer(needed);
+  const wire::config wanted{.queue = options.number, .sequence = bind_sequence, .max_length = packets};
+  alignas(4) std::byte request[wire::max_config_size];
+  const std::size_t length = wire::encode_config(wanted, request);
+  if (const auto sent = connection.send(std::span<const std::byte>(request, length)); !sent) {
+    error wrong = sent.error();
+    wrong.operation = "set length of queue";
+    wrong.queue = options.number;
+    return std::unexpected(wrong);
+  }
+  return {};
+}
+
 result<binding> bind_queue(const queue_options& options) try {
   if (const char* fault = fault_of(options); *fault != '\0') {
     return std::unexpected(about(failed("", EINVAL).error(), options, fault));

@@ -70,6 +70,9 @@ class queue::core {
   void stop() noexcept {
     if (!stopped_.exchange(true, std::memory_order_relaxed)) socket_.wake();
   }
+  [[nodiscard]] result<void> set_max_length(std::uint32_t packets) const {
+    return queues::change_max_length(socket_, options_, packets);
+  }
   [[nodiscard]] const netlink::socket& connection() const noexcept { return socket_; }
   [[nodiscard]] std::uint16_t number() const noexcept { return options_.number; }
   [[nodiscard]] statistics stats() const;
@@ -466,6 +469,10 @@ result<void> queue::flush() {
 
 void queue::stop() noexcept {
   core_->stop();
+}
+
+result<void> queue::set_max_length(std::uint32_t packets) {
+  return core_->set_max_length(packets);
 }
 
 int queue::fd() const noexcept {

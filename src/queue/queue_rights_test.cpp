@@ -437,6 +437,25 @@ TEST_F(live_queue, full_queue_loses_and_says_so_or_lets_pass) {
   EXPECT_EQ(must_stats(q).in_kernel->lost_queue_full, 0u);
 }
 
+TEST_F(live_queue, length_changes_while_packets_wait) {
+  queued();
+  queue q = must_open({.max_length = 2});
+  const auto lost = [&] { return must_stats(q).in_kernel->lost_queue_full; };
+  for (int i = 0; i < 3; ++i) flow4().send(std::to_string(i));
+  EXPECT_EQ(lost(), 1u);
+  const auto buffer = q.stats().receive_buffer;
+  must(q.set_max_length(100));
+  EXPECT_GT(q.stats().receive_buffer, buffer);
+  for (int i = 3; i < 6; ++i) flow4().send(std::to_string(i));
+  EXPECT_EQ(lost(), 1u);
+  must(q.set_max_length(1));
+  flow4().send("6");
+  EXPECT_EQ(lost(), 2u);
+  receive_all(q, 5, [&](const packet& p) { must(q.set_verdict(p, verdict::accept())); });
+  EXPECT_EQ(arrivals(5), (std::vector<std::string>{"0", "1", "3", "4", "5"}));
+  expect_sum(q);
+}
+
 TEST_F(live_queue, small_receive_buffer_loses_and_the_sum_is_exact) {
   queued();
   queue q = must_open({.max_length = 10'000, .receive_buffer = 20'000});
