@@ -32,7 +32,7 @@ union packet_room {
 result<void> kernel_handle::open(std::uint16_t number, handle* other) {
   auto joined = other != nullptr ? other->through_kernel() : nullptr;
   if (!joined || joined->number() != number) {
-    auto opened = kernel_queue::open(source_, number, options().max_length);
+    auto opened = kernel_queue::open(source_, number);
     if (!opened) return std::unexpected(opened.error());
     joined = *std::move(opened);
   }
@@ -349,7 +349,7 @@ ipq_status kernel_handle::status() const {
   const auto kernel = counters_of(*queue_);
   const std::uint32_t own_port_id = queue_->socket().port_id();
   const copy_parameters copies = copies_;
-  const queue_limits limits = queue_->limits();
+  const queue_limits limits = queue_->limits(*this);
   ipq_status now{};
   now.queue = queue_->number();
   now.peer_portid = kernel ? kernel->port_id : queue_->bound() ? own_port_id : 0;
@@ -368,9 +368,9 @@ ipq_stats kernel_handle::stats() const {
   ipq_stats now = counted();
   now.lost_queue_full = known ? kernel->dropped : IPQ_UNKNOWN;
   // The socket's own count knows also what fail-open let pass, and lost error messages.
-  now.lost_no_buffer = known                        ? kernel->user_dropped
-                       : queue_->limits().fail_open ? IPQ_UNKNOWN
-                                                    : queue_->socket().drops();
+  now.lost_no_buffer = known                             ? kernel->user_dropped
+                       : queue_->limits(*this).fail_open ? IPQ_UNKNOWN
+                                                         : queue_->socket().drops();
   return now;
 }
 

@@ -46,19 +46,23 @@ class kernel_queue::lock {
   sigset_t before_;
 };
 
-result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_source& source, std::uint16_t number,
-                                                         std::uint32_t max_length) {
+result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_source& source, std::uint16_t number) {
   auto opened = source.open(NETLINK_NETFILTER);
   if (!opened) return std::unexpected(opened.error());
-  std::shared_ptr<kernel_queue> made(new kernel_queue(source, number, *std::move(opened)));
-  made->set_receive_buffer(max_length);
-  return made;
+  return std::shared_ptr<kernel_queue>(new kernel_queue(source, number, *std::move(opened)));
 }
 
-void kernel_queue::set_receive_buffer(std::uint32_t max_length) const noexcept {
+void kernel_queue::set_receive_buffer() {
   // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
   constexpr std::size_t per_packet = 128 << 10;
-  socket_.set_receive_buffer(per_packet * max_length);
+  std::size_t most = 0;
+  {
+    const lock locked(*this);
+    for (const member& each : members_) {
+      if (each.who != nullptr) most = std::max<std::size_t>(most, each.who->options().max_length);
+    }
+  }
+  socket_.set_receive_buffer(per_packet * most);
 }
 
 result<netlink::socket> kernel_queue::join(kernel_handle& who) {
@@ -69,8 +73,11 @@ result<netlink::socket> kernel_queue::join(kernel_handle& who) {
   }
   auto readable = shared_ ? relay_->open_reader(index) : socket_.duplicate();
   if (readable) {
-    const lock locked(*this);
-    members_[index] = {&who, {}};
+    {
+      const lock locked(*this);
+      members_[index] = {.who = &who};
+    }
+    if (other == nullptr || other->options().max_length < who.options().max_length) set_receive_buffer();
   }
   return readable;
 }
@@ -135,8 +142,26 @@ void kernel_queue::leave(const kernel_handle& who) {
       left.insert(waiting);
       return true;
     });
+    if (members_[1 - index].has_mode && bound()) ask_for_less();
   }
   for (const auto& [id, whose] : left) drop(id);
+}
+
+void kernel_queue::ask_for_less() {
+  const copy_parameters needed = needed_copies();
+  const queue_limits limits = needed_limits();
+  const note_fields fields = write_note({.internal = true, .mode = mode_note{}});
+  alignas(4) std::byte request[wire::max_config_size];
+  const std::size_t length =
+      wire::encode_config({.queue = number_,
+                           .sequence = fields.sequence,
+                           .port_id = fields.port_id,
+                           .copy = {{static_cast<wire::copy_mode>(needed.mode), needed.range}},
+                           .max_length = limits.max_length,
+                           .flags = {{limits.fail_open ? wire::queue_fail_open : 0U, wire::queue_fail_open}}},
+                          request);
+  // What can fail is memory; the kernel then goes on with more than is needed.
+  static_cast<void>(socket_.send(std::span<const std::byte>(request, length)));
 }
 
 result<void> kernel_queue::ask_for_access() {
@@ -164,26 +189,29 @@ void kernel_queue::look_for_refused_bind() {
 
 copy_parameters kernel_queue::needed_copies() const noexcept {
   copy_parameters needed;
-  for (const auto& [who, copies] : members_) {
-    if (who == nullptr) continue;
-    needed.mode = std::max(needed.mode, copies.mode);
-    needed.range = std::max(needed.range, copies.range);
+  for (const member& each : members_) {
+    if (each.who == nullptr) continue;
+    needed.mode = std::max(needed.mode, each.copies.mode);
+    needed.range = std::max(needed.range, each.copies.range);
   }
   return needed;
 }
 
 queue_limits kernel_queue::needed_limits() const noexcept {
   queue_limits needed;
-  for (const auto& [who, copies] : members_) {
-    if (who == nullptr) continue;
-    needed.max_length = std::max(needed.max_length, who->options().max_length);
-    needed.fail_open = needed.fail_open || who->options().fail_open;
+  for (const member& each : members_) {
+    if (each.who == nullptr || !each.has_mode) continue;
+    needed.max_length = std::max(needed.max_length, each.who->options().max_length);
+    needed.fail_open = needed.fail_open || each.who->options().fail_open;
   }
   return needed;
 }
 
-queue_limits kernel_queue::limits() {
+queue_limits kernel_queue::limits(const kernel_handle& who) {
   const lock locked(*this);
+  if (std::ranges::none_of(members_, [](const member& each) { return each.who != nullptr && each.has_mode; })) {
+    return {.max_length = who.options().max_length, .fail_open = who.options().fail_open};
+  }
   return needed_limits();
 }
 
@@ -199,7 +227,9 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   } else {
     if (!shared_) look_for_refused_bind();
     const lock locked(*this);
-    members_[index_of(who.ipv6())].copies = copies;
+    member& setting = members_[index_of(who.ipv6())];
+    setting.copies = copies;
+    setting.has_mode = true;
     const copy_parameters needed = needed_copies();
     const queue_limits limits = needed_limits();
     wanted.copy = {static_cast<wire::copy_mode>(needed.mode), needed.range};

@@ -33,21 +33,21 @@ struct verdict_request {
   std::span<const std::byte> replacement;  ///< empty: none
 };
 
+/// What the kernel was told: of the members that have set a mode the most packets, and fail-open if one wants it.
 struct queue_limits {
-  std::uint32_t max_length = 0;  ///< packets, the most that a member asked for
-  bool fail_open = false;        ///< if any member asked for it
+  std::uint32_t max_length = 0;  ///< packets
+  bool fail_open = false;
 };
 
 class kernel_queue final : public shared_between_handles {
  public:
-  /// Opens the socket, with a receive buffer for `max_length` packets; the queue belongs to nobody yet. Errors: those
-  /// of opening a socket.
+  /// Opens the socket; the queue belongs to nobody yet. Errors: those of opening a socket.
   [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
-                                                                  std::uint16_t number, std::uint32_t max_length);
+                                                                  std::uint16_t number);
 
-  /// Room for `max_length` packets of any size, or as much of it as the process may have. A program that sets SO_RCVBUF
-  /// itself afterwards has what it asked for.
-  void set_receive_buffer(std::uint32_t max_length) const noexcept;
+  /// Room for the most packets that a member wants to wait, of any size, or as much of it as the process may have. A
+  /// program that sets SO_RCVBUF itself afterwards has what it asked for.
+  void set_receive_buffer();
 
   [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
   [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
@@ -58,7 +58,8 @@ class kernel_queue final : public shared_between_handles {
   /// join and leave come one at a time.
   [[nodiscard]] result<netlink::socket> join(kernel_handle& who);
 
-  /// Drops what the member left undecided, if another one stays; else closing the socket does.
+  /// If another member stays: drops what this one left undecided, and asks of the kernel what that one wants alone.
+  /// Else closing the socket does it all.
   void leave(const kernel_handle& who);
 
   /// Sends a mode, with the bind if the queue is not bound, without waiting for an answer. Errors: ECONNREFUSED the
@@ -66,8 +67,8 @@ class kernel_queue final : public shared_between_handles {
   /// `given_range` is the program's, for a refusal.
   result<void> set_mode(const kernel_handle& who, const copy_parameters& copies, std::size_t given_range);
 
-  /// What the members together ask of the queue.
-  [[nodiscard]] queue_limits limits();
+  /// Before any member has set a mode: what `who` would ask for.
+  [[nodiscard]] queue_limits limits(const kernel_handle& who);
 
   /// Errors: those of sending; the kernel's come later, over the socket.
   result<void> send_verdict(const verdict_request& request);
@@ -100,7 +101,8 @@ class kernel_queue final : public shared_between_handles {
  private:
   struct member {
     kernel_handle* who = nullptr;
-    copy_parameters copies;
+    copy_parameters copies = {};
+    bool has_mode = false;  ///< it has set one, so its limits count
   };
   class lock;
   [[nodiscard]] queue_limits needed_limits() const noexcept;
@@ -109,6 +111,7 @@ class kernel_queue final : public shared_between_handles {
   kernel_queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened) noexcept
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
+  void ask_for_less();
   result<void> ask_for_access();
   result<void> share_with_relay(kernel_handle& first);
   void wake_direct_reads(const kernel_handle& first);

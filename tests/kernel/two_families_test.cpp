@@ -178,6 +178,7 @@ TEST_F(two_families, mode_none_of_one_drops_its_own_only) {
   EXPECT_FALSE(readable(four.fd()));
   EXPECT_TRUE(nothing_to_read(four));
   EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_EQ(stats_of(six).wrong_family, 1u);
   ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
   pass(four, flow4(), "four");
 }
@@ -392,6 +393,7 @@ TEST_F(foreign_family, handle_that_never_set_a_mode_does_not_listen) {
   EXPECT_TRUE(nothing_to_read(six));
   EXPECT_FALSE(readable(six.fd()));
   EXPECT_TRUE(flow6().nothing_arrived());
+  EXPECT_EQ(stats_of(four).wrong_family, 1u);
 }
 
 TEST_F(foreign_family, program_of_the_other_family_hears_ebusy) {
@@ -414,6 +416,40 @@ TEST_F(foreign_family, program_of_the_other_family_hears_ebusy) {
   EXPECT_EQ(flow6().arrived(), "six");
   EXPECT_EQ(other.wait(), 0);
   pass(four, flow4(), "four");
+}
+
+// The queue is one, so both have what either asked for, and no longer than it is there.
+TEST_F(two_families, limits_are_those_of_handles_with_a_mode) {
+  const auto expect_limits = [](const ipq_handle* h, uint32_t max_length, uint32_t fail_open) {
+    EXPECT_EQ(status_of(h).max_length, max_length);
+    EXPECT_EQ(status_of(h).fail_open, fail_open);
+  };
+  handle four{ipv4};
+  ASSERT_EQ(ipq_set_max_length(four, 3), 0);
+  auto six = std::make_unique<handle>(ipv6);
+  ASSERT_EQ(ipq_set_max_length(*six, 10), 0);
+  ASSERT_EQ(ipq_set_fail_open(*six, 1), 0);
+  expect_limits(four, 3, 0);
+  expect_limits(*six, 10, 1);
+  const auto buffer = status_of(*six).receive_buffer;
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+  expect_limits(four, 3, 0);
+  expect_limits(*six, 3, 0);
+  ASSERT_EQ(ipq_set_mode(*six, IPQ_COPY_META, 0), sent_mode);
+  expect_limits(four, 10, 1);
+  expect_limits(*six, 10, 1);
+  EXPECT_EQ(status_of(four).receive_buffer, buffer);
+
+  six.reset();
+  expect_limits(four, 3, 0);
+  for (const char* text : {"1", "2", "3", "lost"}) flow4().send(text);
+  for (const char* text : {"1", "2", "3"}) {
+    const message m = read_packet(four);
+    EXPECT_EQ(udp_payload(m.payload()), text);
+    set_verdict(four, m.id());
+    EXPECT_EQ(flow4().arrived(), text);
+  }
+  EXPECT_TRUE(flow4().nothing_arrived());
 }
 
 }  // namespace
