@@ -25,8 +25,8 @@ struct event {
     gone,  ///< the packet was not there any more: its interface or a rule table went away (ENOENT). Of a run of equal
            ///< verdicts that went out as one the kernel tells it only if all are gone; queue_options::verdict_delay of
            ///< 0 has each told
-    refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more. Of
-              ///< verdicts that went out together it tells a lost capability of the first alone, too
+    refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more. A
+              ///< lost capability it tells once for all verdicts that went out together, `id` being of the first
     overrun   ///< the receive buffer was full: `count` messages did not come, most often packets, which were dropped,
               ///< or with fail_open accepted. Told with one of the next batches.
   };

@@ -47,7 +47,8 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
   const auto payload = answer.payload();
   if (!payload.empty()) message.payload_length = payload.size();
   used_ += wire::encode_verdict(message, std::span(encoded_).subspan(used_));
-  ++verdicts_;
+  if (load_.messages++ == 0) load_.first_id = id;
+  load_.verdicts[static_cast<std::size_t>(answer.what())] += count;
   if (payload.empty()) return;
   replaced_ += payload.size();
   parts_[part_count_++] = part(std::span(encoded_).subspan(began_, used_ - began_));
@@ -59,7 +60,7 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
 }
 
 result<void> outgoing::send(const netlink::socket& to) {
-  if (verdicts_ == 0) return {};
+  if (load_.messages == 0) return {};
   if (part_count_ == 0) {
     if (const auto sent = to.send(std::span<const std::byte>(encoded_).first(used_)); !sent) return sent;
   } else {
@@ -74,7 +75,8 @@ result<void> outgoing::send(const netlink::socket& to) {
 }
 
 void outgoing::clear() noexcept {
-  verdicts_ = used_ = began_ = replaced_ = part_count_ = 0;
+  load_ = {};
+  used_ = began_ = replaced_ = part_count_ = 0;
 }
 
 }  // namespace ipq::queues

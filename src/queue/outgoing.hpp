@@ -30,6 +30,13 @@ struct verdict_cookie {
   }
 };
 
+/// What a datagram of several messages carries, for when the kernel refuses all of it and names the first.
+struct datagram_load {
+  std::uint32_t first_id = 0;  ///< of its first message
+  std::uint32_t messages = 0;
+  std::array<std::uint32_t, 6> verdicts = {};  ///< of each verdict::action
+};
+
 class outgoing {
  public:
   /// More verdicts in a datagram save nothing, and the kernel handles them without a pause.
@@ -39,10 +46,10 @@ class outgoing {
 
   explicit outgoing(std::uint16_t queue) noexcept : queue_(queue) {}
 
-  [[nodiscard]] bool empty() const noexcept { return verdicts_ == 0; }
+  [[nodiscard]] const datagram_load& load() const noexcept { return load_; }
   /// Whether this one still goes into the datagram.
   [[nodiscard]] bool has_room_for(const verdict& answer) const noexcept {
-    return verdicts_ < max_verdicts && replaced_ + answer.payload().size() <= max_replacement;
+    return load_.messages < max_verdicts && replaced_ + answer.payload().size() <= max_replacement;
   }
   /// Room is there. With any other count than 1 it is a batch verdict for every waiting packet up to `id`, which then
   /// has neither payload nor connection mark.
@@ -54,7 +61,7 @@ class outgoing {
 
  private:
   std::uint16_t queue_;
-  std::size_t verdicts_ = 0;
+  datagram_load load_;
   std::size_t used_ = 0;      ///< bytes of encoded_
   std::size_t began_ = 0;     ///< where in encoded_ the part begins that is not in parts_ yet
   std::size_t replaced_ = 0;  ///< bytes of replacements

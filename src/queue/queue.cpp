@@ -325,12 +325,11 @@ void queue::core::take_refused(const wire::error_reply& reply) {
   if (reply.code == 0) return;
   if (reply.request_type != wire::message_verdict && reply.request_type != wire::message_verdict_batch) return;
   const auto cookie = verdict_cookie::decode(reply.port_id);
-  if (cookie.count == verdict_cookie::all_waiting) return;  // nobody was
-  const bool gone = reply.code == ENOENT;
-  sender_->count_refused(cookie, gone);
-  events_.push_back({.what = gone ? event::kind::gone : event::kind::refused,
+  const std::uint32_t count = sender_->count_refused(reply.sequence, cookie, reply.code);
+  if (count == 0) return;  // verdict_cookie::all_waiting, and nobody was
+  events_.push_back({.what = reply.code == ENOENT ? event::kind::gone : event::kind::refused,
                      .id = reply.sequence,
-                     .count = cookie.count,
+                     .count = count,
                      .code = std::error_code(reply.code, std::system_category())});
 }
 

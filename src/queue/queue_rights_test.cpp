@@ -593,6 +593,34 @@ TEST_F(live_queue, lost_capability_is_an_event_for_every_verdict) {
   expect_sum(q);
 }
 
+// The kernel answers once for the whole datagram.
+TEST_F(live_queue, lost_capability_is_counted_for_all_verdicts_that_went_out_together) {
+  queued();
+  queue q = must_open({.verdict_delay = 1h});
+  for (int i = 0; i < 7; ++i) flow4().send(std::to_string(i));
+  {
+    const batch got = must(q.receive(soon()));
+    ASSERT_EQ(got.size(), 7u);
+    held_packet held = must(q.hold(got[0]));
+    must(std::move(held).set_verdict(verdict::accept()));
+    const unit_tests::without_net_admin powerless;
+    for (std::size_t i = 1; i < 7; ++i) must(q.set_verdict(got[i], i % 2 == 0 ? verdict::accept() : verdict::drop()));
+  }
+  {
+    const batch events = must(q.receive(soon()));
+    ASSERT_EQ(events.events().size(), 1u);
+    EXPECT_EQ(events.events()[0].what, event::kind::refused);
+    EXPECT_EQ(events.events()[0].id, 1u);
+    EXPECT_EQ(events.events()[0].count, 7u);
+    EXPECT_EQ(events.events()[0].code.value(), EPERM);
+  }
+  const statistics s = must_stats(q);
+  EXPECT_EQ(s.accepted + s.dropped, 0u);
+  EXPECT_EQ(s.refused, 7u);
+  EXPECT_EQ(s.in_kernel->waiting, 7u);
+  expect_sum(q);
+}
+
 TEST_F(live_queue, descriptor_is_readable_exactly_while_something_is_there) {
   queued();
   queue q = must_open();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <numeric>
 
 namespace ipq::queues {
 namespace {
@@ -40,9 +41,16 @@ std::uint64_t& sender::counter_of(verdict::action what) noexcept {
   return counted_.dropped;
 }
 
+result<void> sender::send_out() {
+  const datagram_load load = out_.load();
+  const auto sent = out_.send(*to_);
+  if (sent && load.messages > 1) sent_[next_sent_++ % sent_.size()] = load;
+  return sent;
+}
+
 result<void> sender::add(std::uint32_t id, const verdict& given, std::uint32_t count) {
   if (!out_.has_room_for(given)) {
-    if (const auto sent = out_.send(*to_); !sent) return sent;
+    if (const auto sent = send_out(); !sent) return sent;
   }
   out_.add(id, given, count);
   counter_of(given.what()) += count;
@@ -77,7 +85,7 @@ result<void> sender::flush(std::span<answer> batch) {
   const std::lock_guard locked(mutex_);
   if (all_before_) {
     if (!out_.has_room_for(unanswered_)) {
-      if (const auto sent = out_.send(*to_); !sent) return sent;
+      if (const auto sent = send_out(); !sent) return sent;
     }
     out_.add(*all_before_ - 1, unanswered_, verdict_cookie::all_waiting);
     all_before_.reset();
@@ -105,7 +113,7 @@ result<void> sender::flush(std::span<answer> batch) {
     }
     for (; i < end; ++i) batch[i].how = answer::state::sent;
   }
-  return out_.send(*to_);
+  return send_out();
 }
 
 result<void> sender::send_now(std::uint32_t id, const verdict& given) {
@@ -140,7 +148,7 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
   decided_by_holders_.emplace_back(id, given);
   if (!must_send_held()) return {};
   if (const auto added = add_held(); !added) return added;
-  return out_.send(*to_);
+  return send_out();
 }
 
 void sender::give_up_held(std::uint32_t id) noexcept {
@@ -150,7 +158,7 @@ void sender::give_up_held(std::uint32_t id) noexcept {
   decided_by_holders_.emplace_back(id, unanswered_);
   if (!must_send_held()) return;
   // What can't be sent now stays for the reader's next flush, which reports the error.
-  if (add_held()) static_cast<void>(out_.send(*to_));
+  if (add_held()) static_cast<void>(send_out());
 }
 
 result<void> sender::set_reader_waits(bool waits) {
@@ -158,15 +166,31 @@ result<void> sender::set_reader_waits(bool waits) {
   reader_waits_ = waits;
   if (!waits) return {};
   if (const auto added = add_held(); !added) return added;
-  return out_.send(*to_);
+  return send_out();
 }
 
-void sender::count_refused(const verdict_cookie& cookie, bool gone) noexcept {
+void sender::take_back(verdict::action what, std::uint64_t count, std::uint64_t& to) noexcept {
+  auto& counted = counter_of(what);
+  const auto taken = std::min(count, counted);  // more were not sent
+  counted -= taken;
+  to += taken;
+}
+
+std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept {
   const std::lock_guard locked(mutex_);
-  auto& counted = counter_of(cookie.what);
-  const auto count = std::min<std::uint64_t>(cookie.count, counted);  // more were not sent
-  counted -= count;
-  (gone ? counted_.gone : counted_.refused) += count;
+  if (code == EPERM) {
+    const auto whole = std::ranges::find_if(
+        sent_, [&](const datagram_load& each) { return each.messages != 0 && each.first_id == id; });
+    if (whole != sent_.end()) {
+      const datagram_load load = std::exchange(*whole, {});
+      for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
+        if (load.verdicts[i] != 0) take_back(static_cast<verdict::action>(i), load.verdicts[i], counted_.refused);
+      }
+      return std::accumulate(load.verdicts.begin(), load.verdicts.end(), 0U);
+    }
+  }
+  take_back(cookie.what, cookie.count, code == ENOENT ? counted_.gone : counted_.refused);
+  return cookie.count;
 }
 
 void sender::count_unanswered() noexcept {

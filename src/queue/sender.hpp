@@ -2,6 +2,7 @@
 // The way out of a queue: what the reader and, on other threads, holders of packets decided goes through here.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -55,8 +56,9 @@ class sender final : public held_packet::keeper {
   /// Packets before this one are of somebody who had the queue: with the next flush they get `unanswered`.
   void answer_all_before(std::uint32_t id) noexcept;
 
-  /// The kernel refused `count` verdicts.
-  void count_refused(const verdict_cookie& cookie, bool gone) noexcept;
+  /// The kernel refused the message of this id. Returns how many verdicts that are: without the right it looks at no
+  /// message behind the first of a datagram (nfnetlink_rcv).
+  std::uint32_t count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept;
   void count_unanswered() noexcept;
   /// Verdicts alone; undecided is what of `received` has none.
   [[nodiscard]] statistics stats(const std::atomic<std::uint64_t>& received) const;
@@ -69,6 +71,8 @@ class sender final : public held_packet::keeper {
  private:
   result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
   result<void> add_held();
+  result<void> send_out();
+  void take_back(verdict::action what, std::uint64_t count, std::uint64_t& to) noexcept;
   [[nodiscard]] bool must_send_held() noexcept;
   [[nodiscard]] std::uint64_t& counter_of(verdict::action what) noexcept;
 
@@ -81,6 +85,8 @@ class sender final : public held_packet::keeper {
   std::size_t held_ = 0;  ///< packets that holders have and that are not in out_ yet
   std::vector<std::pair<std::uint32_t, verdict>> decided_by_holders_;
   outgoing out_;
+  std::array<datagram_load, 64> sent_ = {};  ///< the last of them, in a ring
+  std::size_t next_sent_ = 0;
   outgoing now_;
   statistics counted_{};
 };
