@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The Debian packages: lintian has nothing to say, a second build in another folder gives the same bytes, the tarball
-# builds with the listed packages alone, and in a clean Debian 12 without a network they install, work and purge
-# without a trace. The clean root is kept in CACHE, as it takes the network to make it.
+# The Debian packages: lintian has nothing to say; a clean Debian 12 with the build dependencies alone, and without a
+# network, makes of the source the same bytes; and in another with what the packages depend on alone they install, work
+# and purge without a trace. The clean root is kept in CACHE, as it takes the network to make it.
 # usage: package_test.sh SOURCE PACKAGES CACHE    exit status: 0 all of it holds, 1 not, 77 it can't be tried here
 set -euo pipefail
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
@@ -33,36 +33,61 @@ echo "lintian"
 said=$(lintian --allow-root --tag-display-limit 0 --display-info "$packages"/libipq_*.changes 2>&1) || failed "$said"
 said=$(grep -E '^[EWI]: ' <<<"$said") && failed "$said"
 
-echo "a second build, in another folder"
-"$source/scripts/package.sh" "$source" "$folder/somewhere/else" >"$folder/second.log" 2>&1 ||
-  { cat "$folder/second.log" >&2 && failed "the second build"; }
-for file in "$packages"/*.deb "$packages"/libipq_*.orig.tar.xz; do
-  cmp "$file" "$folder/somewhere/else/$(basename "$file")" || failed "$(basename "$file") is not reproducible"
-done
-
-# What the command depends on, and the iptables that it recommends, is kept in it, so that installing needs no network.
-clean_root=$cache/root_$(dpkg-deb -f "$packages"/ipq_*.deb Depends | sha256sum | cut -c1-12).tar
+# What the packages and what building them depend on, and the iptables that the command recommends, is kept in it, so that
+# installing needs no network. The compiler and what asks for its flags are there: a package can't depend on those.
+wanted=$(for deb in "${debs[@]}"; do dpkg-deb -f "$deb" Depends; done && cat "$source/packaging/debian/control")
+clean_root=$cache/root_$(sha256sum <<<"$wanted" | cut -c1-12).tar
 if ! [ -s "$clean_root" ]; then
   echo "a clean Debian 12, from the network"
   mkdir -p "$cache"
   # shellcheck disable=SC2016
-  download='chroot "$1" apt-get clean &&
-    chroot "$1" apt-get install --download-only --no-install-recommends -y /tmp/command.deb iptables &&
-    mkdir "$1/srv/needed" && mv "$1"/var/cache/apt/archives/*.deb "$1/srv/needed" && rm "$1/tmp/command.deb"'
+  download='chroot "$1" apt-get clean
+    keep() { mkdir "$1/srv/$2" && mv "$1"/var/cache/apt/archives/*.deb "$1/srv/$2"; }
+    chroot "$1" sh -c "apt-get install --download-only --no-install-recommends -y /tmp/*.deb iptables" && keep "$1" needed &&
+    chroot "$1" apt-get build-dep --download-only --no-install-recommends -y /tmp/source && keep "$1" building &&
+    rm -r "$1"/tmp/*.deb "$1/tmp/source"'
+  hooks=()
+  for deb in "${debs[@]}"; do hooks+=(--customize-hook="upload $deb /tmp/$(basename "$deb")"); done
+  # shellcheck disable=SC2016
+  hooks+=(--customize-hook='mkdir -p "$1/tmp/source/debian"'
+    --customize-hook="upload $source/packaging/debian/control /tmp/source/debian/control"
+    --customize-hook="upload $source/packaging/debian/changelog /tmp/source/debian/changelog"
+    --customize-hook="$download")
   lists=()
   for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do [ ! -s "$list" ] || lists+=("$list"); done
-  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf,libmnl-dev,zlib1g-dev,libzstd-dev \
-    --customize-hook="upload $(echo "$packages"/ipq_*.deb) /tmp/command.deb" --customize-hook="$download" \
+  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf "${hooks[@]}" \
     bookworm "$cache/unfinished.tar" "${lists[@]}" >"$cache/root.log" 2>&1 ||
-    { tail -n 5 "$cache/root.log" && cannot "mmdebstrap failed"; }
+    { tail -n 20 "$cache/root.log" >&2 && failed "mmdebstrap"; }
   mv "$cache/unfinished.tar" "$clean_root"
 fi
 root=$folder/root
-mkdir "$root"
-tar -xf "$clean_root" -C "$root" --exclude='./dev/*'
-mknod -m 666 "$root/dev/null" c 1 3
-touch "$root/etc/hosts"  # netbase, which iptables needs, makes one and leaves it behind
+unpack_root() {
+  mkdir "$root"
+  tar -xf "$clean_root" -C "$root" --exclude='./dev/*'
+  mknod -m 666 "$root/dev/null" c 1 3
+}
 inside() { unshare --net --mount --pid --fork --kill-child chroot "$root" /usr/bin/env -i PATH="$PATH" HOME=/root LC_ALL=C "$@"; }
+
+echo "a second build, by the build dependencies of a clean Debian 12 alone"
+unpack_root
+cp "$packages"/libipq_*.dsc "$packages"/libipq_*.orig.tar.xz "$packages"/libipq_*.debian.tar.xz "$root/tmp"
+cat >"$root/tmp/build.sh" <<'END'
+set -e
+dpkg --install /srv/building/*.deb
+mkdir /tmp/elsewhere
+cd /tmp/elsewhere
+dpkg-source --no-check --extract /tmp/libipq_*.dsc source
+cd source
+umask 002
+TZ=Asia/Tokyo LC_ALL=C.UTF-8 dpkg-buildpackage -us -uc -b
+END
+inside sh -x /tmp/build.sh >"$folder/second.log" 2>&1 || { tail -n 40 "$folder/second.log" >&2 && failed "the second build"; }
+for deb in "${debs[@]}"; do
+  cmp "$deb" "$root/tmp/elsewhere/$(basename "$deb")" || failed "$(basename "$deb") is not reproducible"
+done
+"$source/scripts/package.sh" "$source" "$folder/source" --source >/dev/null
+cmp "$packages"/libipq_*.orig.tar.xz "$folder/source"/libipq_*.orig.tar.xz || failed "the tarball is not reproducible"
+rm -r --one-file-system "$root"
 
 # Everything that is there, but for dpkg's own notes, logs and what ldconfig derives.
 snapshot() {
@@ -71,13 +96,9 @@ snapshot() {
     \( -type f -exec sha256sum {} \; -o -printf '\n' \) | sort)
 }
 
-echo "the tarball, with the listed packages alone"
-tar -xf "$packages"/libipq_*.orig.tar.xz -C "$root/tmp"
-inside sh -ec 'cd /tmp/libipq-* && cmake -G Ninja -B build -DIPQ_DEVELOPER=OFF && cmake --build build' \
-  >"$folder/tarball.log" 2>&1 || { tail -n 30 "$folder/tarball.log" >&2 && failed "the tarball does not build"; }
-rm -r "$root"/tmp/libipq-*
-
 echo "installed, used and purged in a clean Debian 12"
+unpack_root
+touch "$root/etc/hosts"  # netbase, which iptables needs, makes one and leaves it behind
 snapshot >"$folder/before"
 cp "${debs[@]}" "$root/tmp"
 inside sh -ec 'dpkg --install /srv/needed/*.deb && dpkg --install /tmp/*.deb' >"$folder/install.log" 2>&1 ||
@@ -95,29 +116,42 @@ g++ -std=c++23 -Wall -Wextra -Werror -o size_filter $examples/size_filter.cpp $(
 for program in passer passer_static; do
   status=0
   timeout --signal=TERM 1 ./$program >output || status=$?
-  [ $status = 124 ] && grep -q 'waiting for packets' output
+  [ $status = 124 ]
+  grep -q 'waiting for packets' output
 done
 mkdir -p cmake
 printf 'cmake_minimum_required(VERSION 3.25)\nproject(user LANGUAGES CXX)\nfind_package(libipq 0.1 REQUIRED)\n' >cmake/CMakeLists.txt
 printf 'add_executable(user user.cpp)\ntarget_link_libraries(user ipq::libipq++)\n' >>cmake/CMakeLists.txt
 cp $examples/size_filter.cpp cmake/user.cpp
-cmake -S cmake -B cmake/build && cmake --build cmake/build
+cmake -G Ninja -S cmake -B cmake/build
+cmake --build cmake/build
 dpkg --purge libipq++-dev libipq-doc
 sed -i 's/CXX/C/;s/user.cpp/user.c/;s/libipq++/libipq/' cmake/CMakeLists.txt
 cp $PWD/passer.c cmake/user.c
-rm -r cmake/build && cmake -S cmake -B cmake/build && cmake --build cmake/build
+rm -r cmake/build
+cmake -G Ninja -S cmake -B cmake/build
+cmake --build cmake/build
 dpkg --purge libipq-dev
-timeout --signal=TERM 1 ./passer >output || [ $? = 124 ]
+status=0
+timeout --signal=TERM 1 ./passer >output || status=$?
+[ $status = 124 ]
 dpkg --purge libipq0
-! ./passer
+if ./passer; then exit 1; fi
 ipq --version
 ipq check 'drop : udp port 53' | grep -q '1 rule: no fault'
-mount -n -t tmpfs tmpfs /run && mount -n -t proc proc /proc
+mount -n -t tmpfs tmpfs /run
+mount -n -t proc proc /proc
 timeout 10 ipq watch --for 0.1s
-timeout 60 ipq demo >demo && grep -q '7 received, 5 accepted, 2 dropped' demo
+timeout 60 ipq demo >demo
+grep -q '7 received, 5 accepted, 2 dropped' demo
 test -f /usr/share/bash-completion/completions/ipq
-test -f /usr/share/man/man1/ipq.1.gz && test -f /usr/share/man/man5/ipq-rules.5.gz
+test -f /usr/share/man/man1/ipq.1.gz
+test -f /usr/share/man/man5/ipq-rules.5.gz
 grep -q 'ExecStart=/usr/bin/ipq run' /lib/systemd/system/ipq@.service
+mkdir -p /var/lib/ipq
+echo recorded >/var/lib/ipq/traffic.pcapng
+dpkg --remove ipq
+test -f /var/lib/ipq/traffic.pcapng
 dpkg --purge ipq
 dpkg --purge $(for each in /srv/needed/*.deb; do dpkg-deb -f $each Package; done)
 END

@@ -50,6 +50,8 @@ for option in $page_options; do
 done
 [ "$(offered ipq drop --else a)" = accept ] || fault 'the completion does not complete --else a'
 [ "$(offered ipq watch --fail '')" = $'closed\nopen' ] || fault 'the completion does not complete --fail'
+[ "$(offered ipq replay --hook post)" = postrouting ] || fault 'the completion does not complete --hook'
+complete -p ipq | grep -q -- '-o default' || fault 'the completion does not go on with files'
 [ "$(offered ipq watch --select post)" = postrouting ] || fault 'the completion does not complete --select'
 
 # Exit statuses of the page are those of --help.
