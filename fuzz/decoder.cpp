@@ -5,10 +5,12 @@
 #include <libnetfilter_queue/libnetfilter_queue.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
 #include "input.hpp"
+#include "wire/constants.hpp"
 #include "wire/message.hpp"
 #include "wire/packet.hpp"
 
@@ -43,7 +45,30 @@ Struct structure(const nlattr* attribute) {
   return copy;
 }
 
-void compare(const packet& ours, std::span<nlattr*> theirs) {
+/// Attributes by their type, the last of each, as libmnl walks through them.
+template <std::size_t Types>
+using by_type = std::array<const nlattr*, Types>;
+template <std::size_t Types>
+int note(const nlattr* each, void* into) {
+  if (const auto type = mnl_attr_get_type(each); type < Types) (*static_cast<by_type<Types>*>(into))[type] = each;
+  return MNL_CB_OK;
+}
+const nlattr* with_bytes(const nlattr* attribute, std::size_t least) {
+  return value_of(attribute).size() < least ? nullptr : attribute;
+}
+
+/// Of attributes that libnetfilter_queue does not know.
+void compare_newer(const nlmsghdr* message, const packet& ours) {
+  by_type<64> theirs{};
+  require(mnl_attr_parse(message, sizeof(nfgenmsg), note<64>, &theirs) == MNL_CB_OK);
+  same_bytes(theirs[wire::attribute_l2hdr], ours.l2_header);
+  same_number(with_bytes(theirs[wire::attribute_priority], 4), ours.priority);
+  same_number(with_bytes(theirs[wire::attribute_cgroup_classid], 4), ours.cgroup_classid);
+}
+
+void compare(const nlmsghdr* message, const packet& ours, std::span<nlattr*> theirs) {
+  const auto* about = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message));
+  require(ours.family == about->nfgen_family && ours.queue == ntohs(about->res_id));
   const auto header = structure<nfqnl_msg_packet_hdr>(theirs[NFQA_PACKET_HDR]);
   require(ours.id == ntohl(header.packet_id) && ours.hw_protocol == ntohs(header.hw_protocol));
   require(ours.hook == header.hook);
@@ -57,6 +82,7 @@ void compare(const packet& ours, std::span<nlattr*> theirs) {
   same_number(theirs[NFQA_CT_INFO], ours.conntrack_info);
   same_bytes(theirs[NFQA_PAYLOAD], ours.payload);
   same_bytes(theirs[NFQA_CT], ours.conntrack);
+  compare_newer(message, ours);
   same_bytes(theirs[NFQA_SECCTX], std::as_bytes(std::span(ours.security_context)));
   if (theirs[NFQA_HWADDR] != nullptr) {
     const auto hw = structure<nfqnl_msg_packet_hw>(theirs[NFQA_HWADDR]);
@@ -69,9 +95,11 @@ void compare(const packet& ours, std::span<nlattr*> theirs) {
     const std::uint32_t flags = ntohl(mnl_attr_get_u32(theirs[NFQA_SKB_INFO]));
     require(ours.checksum_not_ready == ((flags & NFQA_SKB_CSUMNOTREADY) != 0));
     require(ours.gso == ((flags & NFQA_SKB_GSO) != 0));
+    require(ours.checksum_not_verified == ((flags & NFQA_SKB_CSUM_NOTVERIFIED) != 0));
   }
   const std::uint32_t whole = theirs[NFQA_CAP_LEN] == nullptr ? 0 : ntohl(mnl_attr_get_u32(theirs[NFQA_CAP_LEN]));
   require(ours.truncated == (whole > ours.payload.size()));
+  require(ours.original_length == std::max<std::size_t>(whole, ours.payload.size()));
   if (theirs[NFQA_TIMESTAMP] == nullptr) {
     require(!ours.timestamp);
   } else if (const auto time = structure<nfqnl_msg_packet_timestamp>(theirs[NFQA_TIMESTAMP]);
@@ -99,13 +127,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(message && rest.empty());
   const auto ours = wire::parse_packet(*message);
 
-  std::array<nlattr*, NFQA_MAX + 1> theirs{};
+  std::array<nlattr*, 64> theirs{};                          // a newer library may know more types than its header
   if (nfq_nlmsg_parse(header, theirs.data()) < 0) return 0;  // they refuse the message for one short attribute
   if (value_of(theirs[NFQA_PACKET_HDR]).size() < 7) {
     require(theirs[NFQA_PACKET_HDR] != nullptr || !ours);
     return 0;
   }
   require(ours.has_value());
-  compare(*ours, theirs);
+  compare(header, *ours, theirs);
   return 0;
 }

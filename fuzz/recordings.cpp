@@ -44,13 +44,18 @@ std::optional<Number> take_optional(fuzz::input& from) {
 }
 
 verdict take_verdict(fuzz::input& from) {
+  // One after the other: compilers differ in the order of arguments.
+  const auto number = from.take<std::uint16_t>();
   const std::array plain{verdict::accept(), verdict::drop(), verdict::repeat(), verdict::stop(),
-                         verdict::queue(from.take<std::uint16_t>(), from.flag())};
+                         verdict::queue(number, from.flag())};
   verdict made = plain[from.byte() % plain.size()];
   if (const auto mark = take_optional<std::uint32_t>(from)) made = made.with_mark(*mark);
   if (const auto priority = take_optional<std::uint32_t>(from)) made = made.with_priority(*priority);
   if (from.flag()) made = made.with_connmark(from.take<std::uint32_t>());
-  if (from.flag()) made = made.with_connmark(from.take<std::uint32_t>(), from.take<std::uint32_t>());
+  if (from.flag()) {
+    const auto mark = from.take<std::uint32_t>();
+    made = made.with_connmark(mark, from.take<std::uint32_t>());
+  }
   return made;
 }
 

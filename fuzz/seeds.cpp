@@ -319,6 +319,27 @@ void write_captures() {
                 pcapng_packet(all[2], "verdict drop, id 18, family 7")}));
 }
 
+// See capture_handles.cpp: calls, and the file.
+void write_capture_handles() {
+  const byte_vector mode = bytes_of({0, 2, 0, 0}), second = bytes_of({5});
+  const byte_vector read = bytes_of({1, 0xff, 0xff}), accept = bytes_of({3, 1, 1, 1, 0, 0});
+  const byte_vector change = joined({bytes_of({3, 1, 1, 1, 1}), be32(7), bytes_of({24, 0x45}), byte_vector(23)});
+  const byte_vector alone = joined({mode, read, accept, read, change, read, bytes_of({3, 1, 1, 0, 0, 0}), read, accept,
+                                    accept, read, bytes_of({3, 1, 1, 3, 0, 0}), read});
+  const byte_vector both =
+      joined({mode, second, bytes_of({0, 1, 2, 0, 0}), bytes_of({1, 1, 0xff, 0xff}), bytes_of({3, 1, 1, 1, 1, 0, 0}),
+              bytes_of({1, 0, 0xff, 0xff}), bytes_of({3, 0, 1, 1, 4, 0, 0}), bytes_of({1, 1, 0xff, 0xff})});
+  std::vector<byte_vector> all;
+  for (const auto& [name, bytes] : packets()) all.push_back(bytes);
+  for (const auto& [name, calls] : {std::pair{"alone", alone}, {"both", both}}) {
+    for (const bool big_endian : {false, true}) {
+      write("capture_handles", std::string(name) + (big_endian ? "_big_endian" : ""),
+            joined({bytes_of({length_of(calls)}), calls, pcap(101, all, big_endian)}));
+    }
+  }
+  write("capture_handles", "pcapng", joined({bytes_of({length_of(alone)}), alone, pcapng(all[0])}));
+}
+
 void write_recordings() {
   // See recordings.cpp: names of interfaces; then of each packet its facts, bytes, link header, verdict, replacement
   // and times.
@@ -372,6 +393,10 @@ void write_rules() {
       "replace \"abc\" with \"\\xffbc\" : udp",
       "delay 50ms jitter 10ms, loss 10%, duplicate 50%, corrupt 50%, reorder 5% within 20ms, rate 1.5 Mbit/s within 1s",
       "drop : (src @none or dst host @none) and not icmp and tcp[tcpflags] & tcp-syn != 0",
+      "set ttl 1 : [family=ipv6 physindev=port* physoutdev!=p queue=7 gid=5] udp[8:2] = 0x6162 or vlan 3",
+      "log, count a, continue : src host 192.0.2.1 or dst net 2001:db8::/32\nduplicate 1% : src port 9 or ether[0] & 1 "
+      "= 1",
+      "priority 1, queue 3 : (udp or tcp) and src port 5000 and not dst portrange 1-9 and greater 60 and ip[8] < 5",
       "mark 1, repeat : portrange 1-1024 or ip proto \\tcp # comment\nstop : less 40\ncount rest, drop"};
   const auto traffic = packets();
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -431,6 +456,7 @@ int main(int argc, char** argv) {
   write_handles();
   write_captures();
   write_recordings();
+  write_capture_handles();
   write_rules();
   write_filters();
   write_queues();

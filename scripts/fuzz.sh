@@ -49,7 +49,9 @@ mkdir -p found
 fuzz_one() {
   local target=$1 log=fuzz_$1.log
   mkdir -p "corpus/$target"
-  if ! fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 \
+  local words=()
+  [ ! -f "$source/fuzz/$target.dict" ] || words=(-dict="$source/fuzz/$target.dict")
+  if ! fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 "${words[@]}" \
     -artifact_prefix="found/$target-" "corpus/$target" "$source/fuzz/corpus/$target" >"$log" 2>&1; then
     printf '%-14s failed\n' "$target"
     grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 60 >&2
