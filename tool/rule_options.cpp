@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "rule_options.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "command_line.hpp"
 
@@ -23,7 +27,8 @@ outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {
     if (!read) {
       std::string message = read.error().render();
       while (message.ends_with('\n')) message.pop_back();
-      return fail(wrong_usage, std::move(message));
+      const bool forbidden = ::faccessat(AT_FDCWD, each.c_str(), R_OK, AT_EACCESS) != 0 && errno == EACCES;
+      return fail(forbidden ? no_rights : wrong_usage, std::move(message));
     }
     sources.push_back(*std::move(read));
   }

@@ -40,4 +40,18 @@ expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/nu
 [ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device' ] ||
   { echo 'a full disk goes unnoticed'; faults=$((faults + 1)); }
 
+# Root may read everything.
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+chmod 755 "$place"
+cp "$ipq" "$place/ipq"
+echo accept >"$place/rules"
+chmod 0 "$place/rules"
+as_user=()
+[ "$(id -u)" != 0 ] || as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+status=0
+output=$("${as_user[@]}" "$place/ipq" check -f "$place/rules" 2>&1) || status=$?
+[ "$status" = 3 ] && [ "$output" = "ipq check: $place/rules: cannot open: Permission denied" ] ||
+  { echo "rules that may not be read: status $status: $output"; faults=$((faults + 1)); }
+
 [ "$faults" = 0 ]
