@@ -35,44 +35,62 @@ enum class contestant_kind { library, command, tcpdump };
 
 constexpr unsigned rounds = 5;  // each takes seconds
 
-// What the scenarios share: the capture, made when it is first needed, and room for what a run writes.
-class workshop {
+// Room for what a run writes, made when it is first needed.
+class outputs {
  public:
-  workshop(std::uint64_t packets, std::string path) : packets_(packets), path_(std::move(path)) {
-    // More than the mixture's mean.
-    folder_ = folder_with_room(packets_ * 600);
-  }
+  // For captures of so many packets.
+  explicit outputs(std::uint64_t packets) : folder_(folder_with_room(packets * 600)) {}
 
   void prepare() {
-    if (capture_) return;
-    const frames from = path_.empty() ? mixed_frames(20'000) : frames_of(path_);
-    if (from.count == 0) throw failure(path_ + " has no packets");
-    capture_.emplace(folder_);
-    out_.emplace(folder_);
-    said_.emplace(folder_);
-    count_ = write_repeated(capture_->fd(), from, packets_);
+    if (packets_) return;
+    packets_.emplace(folder_);
+    text_.emplace(folder_);
   }
-  const nameless_file& capture() const { return *capture_; }
-  const nameless_file& out() const { return *out_; }    // packets
-  const nameless_file& said() const { return *said_; }  // text
-  std::uint64_t count() const { return count_; }
+  const std::string& folder() const { return folder_; }
+  const nameless_file& packets() const { return *packets_; }
+  const nameless_file& text() const { return *text_; }
 
-  // Whoever writes next empties a longer file and so finds memory at hand: a guest soon gives free memory back to its
-  // host, and to get it again takes longer than to write.
-  void clear(bool writes) const {
-    for (const auto* file : {&*out_, &*said_}) {
+  // Whoever writes up to `bytes` of packets next empties a longer file and so finds memory at hand: a guest soon gives
+  // free memory back to its host, and to get it again takes longer than to write.
+  void clear(std::uint64_t bytes) const {
+    for (const auto* file : {&*packets_, &*text_}) {
       if (::ftruncate(file->fd(), 0) != 0) throw failure(with_errno("empty a file"));
     }
-    if (!writes) return;
-    if (const int error = ::posix_fallocate(out_->fd(), 0, static_cast<off_t>(capture_->size() + 1))) {
+    if (bytes == 0) return;
+    if (const int error = ::posix_fallocate(packets_->fd(), 0, static_cast<off_t>(bytes + 1))) {
       throw failure("fill a file: " + std::string(std::strerror(error)));
     }
   }
 
  private:
+  std::string folder_;
+  std::optional<nameless_file> packets_, text_;
+};
+
+// What the scenarios of one capture share.
+class workshop {
+ public:
+  // `path`: of the capture that is repeated; "": a mixture is made.
+  workshop(std::uint64_t packets, std::string path, std::shared_ptr<outputs> out)
+      : packets_(packets), path_(std::move(path)), out_(std::move(out)) {}
+
+  void prepare() {
+    if (capture_) return;
+    const frames from = path_.empty() ? mixed_frames(20'000) : frames_of(path_);
+    if (from.count == 0) throw failure(path_ + " has no packets");
+    capture_.emplace(out_->folder());
+    out_->prepare();
+    count_ = write_repeated(capture_->fd(), from, packets_);
+  }
+  const nameless_file& capture() const { return *capture_; }
+  const outputs& out() const { return *out_; }
+  std::uint64_t count() const { return count_; }
+
+ private:
   std::uint64_t packets_;
-  std::string path_, folder_;
-  std::optional<nameless_file> capture_, out_, said_;
+  std::string path_;
+  std::shared_ptr<outputs> out_;
+  std::optional<nameless_file> capture_;
   std::uint64_t count_ = 0;
 };
 
@@ -132,7 +150,7 @@ class captures final : public scenario {
   void prepare(const std::vector<std::size_t>&) override { in_->prepare(); }
 
   sample run(std::size_t index) override {
-    in_->clear(task_ == task::write);
+    in_->out().clear(task_ == task::write ? in_->capture().size() : 0);
     const auto ran = run_apart(what().contestants[index], [&] { return work(who_[index]); });
     if (who_[index] == command) check_summary();
     if (task_ == task::write) check_size(what().contestants[index]);
@@ -148,27 +166,27 @@ class captures final : public scenario {
     const std::string in = in_->capture().path();
     if (who == library) {
       if (task_ == task::filter) return replay(in, "", in_->count(), drop_dns);
-      return replay(in, task_ == task::write ? in_->out().path() : "", in_->count(), accept);
+      return replay(in, task_ == task::write ? in_->out().packets().path() : "", in_->count(), accept);
     }
     if (who == tcpdump) {
       // As root it would become another user, which is not possible everywhere: here it is not root.
       static_cast<void>(::unshare(CLONE_NEWUSER));
-      if (task_ == task::write) return execute({"tcpdump", "-r", in, "-w", in_->out().path()}, STDOUT_FILENO);
+      if (task_ == task::write) return execute({"tcpdump", "-r", in, "-w", in_->out().packets().path()}, STDOUT_FILENO);
       return execute({"tcpdump", "-r", in, "-w", "/dev/null", "not udp port 53"}, STDOUT_FILENO);
     }
     std::vector<std::string> words{ipq_command, "replay", in, "--json"};
     words.emplace_back(task_ == task::filter ? "drop : udp port 53" : "accept");
-    if (task_ == task::write) words.insert(words.end(), {"--passed", in_->out().path()});
-    return execute(words, in_->said().fd());
+    if (task_ == task::write) words.insert(words.end(), {"--passed", in_->out().packets().path()});
+    return execute(words, in_->out().text().fd());
   }
   void check_size(const std::string& name) const {
-    const std::uint64_t written = in_->out().size(), most = in_->capture().size();
+    const std::uint64_t written = in_->out().packets().size(), most = in_->capture().size();
     if (written < most / 100 * 95 || written > most) throw failure(name + " did not write what it should");
   }
 
   void check_summary() const {
-    ::lseek(in_->said().fd(), 0, SEEK_SET);
-    std::ifstream file(in_->said().path());
+    ::lseek(in_->out().text().fd(), 0, SEEK_SET);
+    std::ifstream file(in_->out().text().path());
     const std::string said{std::istreambuf_iterator<char>(file), {}};
     if (said.find("\"frames\": " + std::to_string(in_->count()) + ",") == std::string::npos) {
       throw failure("ipq replay did not see every frame: " + said);
@@ -239,22 +257,28 @@ void add_captures(scenarios& to, const ground& on, const std::string& path) {
     return goals;
   };
   const std::uint64_t packets = std::min<std::uint64_t>(on.packets * 250, 5'000'000);
-  const auto shared = std::make_shared<workshop>(packets, path);
+  const auto out = std::make_shared<outputs>(packets);
+  const auto add = [&](const std::string& about, const std::string& of) {
+    const auto shared = std::make_shared<workshop>(packets, of, out);
+    description what = describe(about + "read a capture, accept all", ours, "");
+    what.goals = each_of_ours({0, 0, std::nullopt, goal::kind::at_least, 3});
+    to.push_back(std::make_unique<captures>(std::move(what), ours, shared, task::read));
 
-  description what = describe("read a capture, accept all", ours, "");
-  what.goals = each_of_ours({0, 0, std::nullopt, goal::kind::at_least, 3});
-  to.push_back(std::make_unique<captures>(std::move(what), ours, shared, task::read));
+    what = describe(about + "the same, and write what passes", all, "tcpdump -w");
+    what.goals = each_of_ours({0, 0, tcpdump, goal::kind::at_least, 1});
+    to.push_back(std::make_unique<captures>(std::move(what), all, shared, task::write));
 
-  what = describe("the same, and write what passes", all, "tcpdump -w");
-  what.goals = each_of_ours({0, 0, tcpdump, goal::kind::at_least, 1});
-  to.push_back(std::make_unique<captures>(std::move(what), all, shared, task::write));
-
-  what = describe("read a capture, one filter", all, "tcpdump FILTER");
-  what.goals = each_of_ours({0, 0, tcpdump, goal::kind::at_least, 1});
-  to.push_back(std::make_unique<captures>(std::move(what), all, shared, task::filter));
+    what = describe(about + "read a capture, one filter", all, "tcpdump FILTER");
+    what.goals = each_of_ours({0, 0, tcpdump, goal::kind::at_least, 1});
+    to.push_back(std::make_unique<captures>(std::move(what), all, shared, task::filter));
+  };
+  add("", path);
+  // What people have recorded, where it lies beside the project.
+  const std::string recorded = IPQ_MORE_CAPTURES "/example2.pcap";
+  if (path.empty() && ::access(recorded.c_str(), R_OK) == 0) add("example2.pcap: ", recorded);
 
   const std::uint64_t bytes = on.packets * 500'000;
-  what = describe("read " + std::to_string(bytes / 1'000'000) + " MB from a pipe", ours, "");
+  description what = describe("read " + std::to_string(bytes / 1'000'000) + " MB from a pipe", ours, "");
   what.goals = each_of_ours({1, 0, std::nullopt, goal::kind::at_most, 64});
   what.most_rounds = 1;
   to.push_back(std::make_unique<stream>(std::move(what), ours, bytes));
