@@ -168,7 +168,9 @@ void examine_settings(findings& all) {
   const auto most = read_sysctl("net.core.rmem_max");
   if (may_force_buffers()) {
     all.push_back({level::ok, "buffer", "receive buffers may have any size"});
-  } else if (most && *most < wanted) {
+  } else if (!most) {
+    all.push_back({level::ok, "buffer", "net.core.rmem_max is not shown in this network namespace"});
+  } else if (*most < wanted) {
     all.push_back({level::note, "buffer",
                    fmt::format("net.core.rmem_max allows {} bytes: some {} large packets", *most, *most / 2 / 66555),
                    fmt::format("sysctl net.core.rmem_max={}; or a smaller --copy-range", wanted)});
