@@ -208,7 +208,11 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
   int code = reply.code;
   if (code == EPERM) {
     // The kernel says so for a missing right and for somebody else's queue; ip_queue told them apart.
-    if (netlink::probe_queue_access(source_)) code = EBUSY;
+    if (netlink::probe_queue_access(source_)) {
+      code = EBUSY;
+    } else if (ahead_ && note->verdict) {
+      ahead_->send_others_alone(queue_->socket(), note->verdict->id);
+    }
   } else if (note->verdict && is_invalid_verdict(note->verdict->value)) {
     code = EINVAL;
   } else if (note->verdict && code == ENODEV) {

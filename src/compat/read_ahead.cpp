@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "compat/read_ahead.hpp"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "wire/bytes.hpp"
 #include "wire/constants.hpp"
 #include "wire/message.hpp"
 
 namespace ipq::compat {
+namespace {
+
+constexpr std::size_t sequence_at = 8;  // of nlmsg_seq, which has the packet's id: write_verdict_note
+
+}  // namespace
 
 bool answers_wake(std::span<const std::byte> datagram) noexcept {
   wire::bytes rest = datagram;
@@ -20,7 +29,8 @@ read_ahead::read_ahead() : datagrams_(most, wire::max_datagram) {}
 
 void read_ahead::forget() noexcept {
   left_ = 0;
-  kept_ = 0;
+  kept_.size = 0;
+  for (verdicts& each : sent_) each.size = 0;
   woken_ = false;
   reading_.clear();
   sending_.clear();
@@ -74,11 +84,11 @@ result<void> read_ahead::send(const netlink::socket& to, const wire::plain_verdi
   result<void> sent;
   {
     const unlock_at_the_end<std::memory_order_seq_cst> unlock{sending_};
-    if (kept_ == verdicts_.size()) sent = flush_locked(to);
+    if (kept_.size == kept_.bytes.size()) sent = flush_locked(to);
     if (!sent) return sent;
-    wire::encode_plain_verdict(answer, verdicts_.data() + kept_);
-    kept_ += wire::plain_verdict_size;
-    if (kept_ == verdicts_.size()) sent = flush_locked(to);
+    wire::encode_plain_verdict(answer, kept_.bytes.data() + kept_.size);
+    kept_.size += wire::plain_verdict_size;
+    if (kept_.size == kept_.bytes.size()) sent = flush_locked(to);
   }
   // Looked at behind the lock: the reader that has just taken the last message may have found it taken.
   if (!has_messages()) return flush(to);
@@ -92,10 +102,35 @@ result<void> read_ahead::flush(const netlink::socket& to) {
 }
 
 result<void> read_ahead::flush_locked(const netlink::socket& to) {
-  if (kept_ == 0) return {};
-  const auto sent = to.send(std::span<const std::byte>(verdicts_).first(kept_));
-  if (sent) kept_ = 0;
-  return sent;
+  if (kept_.size == 0) return {};
+  const auto sent = to.send(std::span<const std::byte>(kept_.bytes).first(kept_.size));
+  if (!sent) return sent;
+  if (kept_.size > wire::plain_verdict_size) {
+    verdicts& copy = sent_[next_sent_++ % sent_.size()];
+    copy.size = kept_.size;
+    std::copy_n(kept_.bytes.begin(), kept_.size, copy.bytes.begin());
+  }
+  kept_.size = 0;
+  return {};
+}
+
+void read_ahead::send_others_alone(const netlink::socket& to, std::uint32_t id) {
+  // Whoever has it is about to send; a signal handler above it must not wait for ever.
+  for (int tries = 0; sending_.test_and_set(); ++tries) {
+    if (tries == 1000) return;
+    ::sched_yield();
+  }
+  const unlock_at_the_end<std::memory_order_seq_cst> unlock{sending_};
+  const auto begins_with_it = [&](const verdicts& each) {
+    return each.size != 0 && wire::load<std::uint32_t>(each.bytes.data() + sequence_at) == id;
+  };
+  const auto found = std::ranges::find_if(sent_, begins_with_it);
+  if (found == sent_.end()) return;
+  const std::span<const std::byte> all = std::span(found->bytes).first(std::exchange(found->size, 0));
+  for (auto rest = all.subspan(wire::plain_verdict_size); !rest.empty();
+       rest = rest.subspan(wire::plain_verdict_size)) {
+    static_cast<void>(to.send(rest.first(wire::plain_verdict_size)));
+  }
 }
 
 }  // namespace ipq::compat

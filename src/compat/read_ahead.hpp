@@ -70,6 +70,10 @@ class read_ahead {
   /// Sends the verdicts that wait. Errors as above.
   result<void> flush(const netlink::socket& to);
 
+  /// Without the right the kernel answers a datagram once, for its first verdict, which has this `id` (nfnetlink_rcv).
+  /// The others go once more, each alone, and so are refused one by one. Of the last sixteen datagrams.
+  void send_others_alone(const netlink::socket& to, std::uint32_t id);
+
   /// In a child of fork(2): the packets that were read are the parent's to decide, its verdicts the parent's to send.
   void forget() noexcept;
 
@@ -96,8 +100,14 @@ class read_ahead {
   std::atomic<bool> wake_taken_ = false;
 
   std::atomic_flag sending_;  ///< guards what follows
-  std::size_t kept_ = 0;      ///< bytes
-  alignas(8) std::array<std::byte, most * wire::plain_verdict_size> verdicts_;
+  /// As they stand in a datagram, one behind the other.
+  struct verdicts {
+    std::size_t size = 0;  ///< bytes
+    alignas(8) std::array<std::byte, most * wire::plain_verdict_size> bytes;
+  };
+  verdicts kept_;
+  std::array<verdicts, 16> sent_;  ///< the last of more than one, in a ring
+  std::size_t next_sent_ = 0;
 };
 
 }  // namespace ipq::compat

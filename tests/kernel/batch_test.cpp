@@ -11,6 +11,7 @@
 #include "child.hpp"
 #include "flow.hpp"
 #include "packet_bytes.hpp"
+#include "process.hpp"
 
 namespace kernel_tests {
 namespace {
@@ -48,6 +49,33 @@ TEST_F(batch, descriptor_is_readable_as_long_as_a_packet_waits_and_no_longer) {
     EXPECT_TRUE(nothing_to_read(h.get()));
     for (size_t i = 0; i < count; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
   }
+}
+
+// The kernel answers once for all that came in one system call.
+TEST_F(batch, lost_right_is_told_for_every_verdict) {
+  flow4().rule();
+  child program{[&](const child::line& line) {
+    const auto h = listen();
+    line.say("ready");
+    line.wait_for_go();
+    for (int i = 0; i < 4; ++i) set_verdict(h.get(), read_packet(h.get()).id(), i % 2 == 0 ? NF_ACCEPT : NF_DROP);
+    drop_all_capabilities();
+    const auto last = read_packet(h.get()).id();  // which sends the verdicts
+    std::string errors;
+    for (int i = 0; i < 4; ++i) errors += std::to_string(read_error(h.get()).error()) + " ";
+    set_verdict(h.get(), last, NF_ACCEPT);
+    errors += std::to_string(read_error(h.get()).error());
+    line.say(errors);
+    line.say(nothing_to_read(h.get()) ? "nothing" : "something");
+    const auto s = stats_of(h.get());
+    line.say(std::to_string(s.accepted) + " " + std::to_string(s.dropped) + " " + std::to_string(s.refused));
+  }};
+  EXPECT_EQ(program.hear(), "ready");
+  send(5);
+  program.go();
+  EXPECT_EQ(program.hear(), "1 1 1 1 1");
+  EXPECT_EQ(program.hear(), "nothing");
+  EXPECT_EQ(program.hear(), "0 0 5");
 }
 
 TEST_F(batch, no_verdict_waits_once_the_last_packet_is_read) {

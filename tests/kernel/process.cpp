@@ -3,7 +3,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -87,6 +89,12 @@ std::string standard_error_of(const std::function<void()>& f) {
   close(file);
   if (failure) std::rethrow_exception(failure);
   return written;
+}
+
+void drop_all_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2]{};
+  if (syscall(SYS_capset, &header, none) != 0) throw std::runtime_error("capset");
 }
 
 void wait_until(const char* what, const std::function<bool()>& condition) {

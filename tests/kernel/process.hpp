@@ -38,6 +38,9 @@ void wait_until_asleep(pid_t thread);
 // What is written to standard error, by anyone in the process, while f() runs.
 std::string standard_error_of(const std::function<void()>& f);
 
+// Of the calling thread, for good.
+void drop_all_capabilities();
+
 // Waits until condition() holds; throws, naming it, when that takes longer than `patience`. For what the kernel does
 // by itself in a moment and reports to nobody.
 void wait_until(const char* what, const std::function<bool()>& condition);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the kernel refuses, and that programs hear the true reason: no right, or a queue that is taken.
 #include <gtest/gtest.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,12 +14,6 @@ namespace kernel_tests {
 namespace {
 
 using refusal = flow_test;
-
-void drop_all_capabilities() {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct none[2]{};
-  if (syscall(SYS_capset, &header, none) != 0) throw std::runtime_error("capset");
-}
 
 std::string error_of(const ipq_handle* h) {
   return std::to_string(read_error(h).error());
