@@ -263,6 +263,23 @@ TEST_F(rules, what_no_rule_matches_is_dropped_where_that_is_said) {
   EXPECT_TRUE(flow4().nothing_arrived());
 }
 
+TEST_F(rules, priority_is_that_of_the_packet_from_then_on) {
+  iptables("-t mangle -A OUTPUT -p udp --dport 5000 -j NFQUEUE --queue-num 0");
+  iptables("-A OUTPUT -p udp --dport 5000 -j NFQUEUE --queue-num 4");
+  auto behind = ipq::queue::open({.number = 4});
+  ASSERT_TRUE(behind);
+  live_command command({"run", "priority 0x30004 : udp[8] = 0x61"});
+  for (const auto& [text, priority] : {std::pair{"a", 0x30004u}, {"b", 0u}}) {
+    send(text);
+    const auto got = behind->receive();
+    ASSERT_TRUE(got && got->size() == 1);
+    EXPECT_EQ((*got)[0].priority, priority);
+    EXPECT_TRUE(behind->set_verdict((*got)[0], ipq::verdict::accept()));
+    EXPECT_EQ(flow4().arrived(), text);
+  }
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
 // What can't wait is recorded and logged as it is judged.
 TEST_F(rules, packets_beyond_the_bound_are_recorded_with_their_verdict) {
   const auto file = path("traffic.pcapng");
