@@ -34,8 +34,8 @@ load nfnetlink_queue nf_conntrack nf_conntrack_netlink nf_tables nft_queue nft_c
   iptable_nat ip6_tables ip6table_filter ip6table_mangle ip6table_raw ip6table_nat
 echo "Linux $(uname -r) is up after $(cut -d. -f1 /proc/uptime) s" >/share/booted
 
-# Two at a time, as there are two processors: most tests wait for something.
-seq "$(wc -l </share/order)" | grep -vx "$first" | xargs -n 1 -P 2 /run_suite
+# Two at a time: most tests wait for something.
+seq "$(wc -l </share/order)" | grep -vx "$first" | xargs -r -n 1 -P 2 /run_suite
 
 dmesg >/share/dmesg
 echo finished >/share/finished

@@ -22,16 +22,24 @@ function end_of(file, line, lines, n, first, text) {
   return text
 }
 
+# Linux 6.1 warns of itself when a table goes away while its packets wait.
+function look_for_complaints(file, line) {
+  while ((getline line < file) > 0) {
+    sub(/\r$/, "", line)
+    if (line !~ /BUG:|WARNING:|Oops|general protection|refcount_t|unregister_netdevice: waiting/) continue
+    if (line !~ /WARNING: .* nf_reinject/ && !told[line]++) complaints = complaints escaped(line) "\n"
+  }
+  close(file)
+}
+
 BEGIN {
   FS = "\t"
   print "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"
   print "<testsuite>"
   report("boot", ended == "" ? "run" : "fail", ended == "" ? "" : escaped(ended) "\n" end_of(console))
   if (ended == "") {
-    while ((getline line < (share "/dmesg")) > 0) {
-      # Linux 6.1 warns of itself when a table goes away while its packets wait.
-      if (line ~ /BUG:|WARNING:|Oops|general protection|refcount_t/ && line !~ /WARNING: .* nf_reinject/) complaints = complaints escaped(line) "\n"
-    }
+    look_for_complaints(share "/dmesg")
+    look_for_complaints(console)  # which has also what the kernel has no room for any more
     report("kernel_log", complaints == "" ? "run" : "fail", complaints)
   }
 }
