@@ -14,6 +14,7 @@ rm -f "$folder"/*.log
 # Name, and the arguments of ./dev.
 parts=(
   "test: test"
+  "command: test asan -- -R ^(tool|soak)"
   "clang: test clang -- -LE kernel"
   "lint: lint"
   "faults: test dev -- -R ^faults|memory.stays"
@@ -24,9 +25,11 @@ parts=(
   "package: package --test"
 )
 
-# Faults that take their time here, and no test gives up before they are over; and ten million packets in flat memory.
+# The command is built with AddressSanitizer here alone, as that takes long. Faults take their time, and no test gives up
+# before they are over; ten million packets stay in flat memory.
 run_part() {
   case $1 in
+    command) IPQ_TOOL=ON "$source/dev" "${@:2}" ;;
     faults) IPQ_FAULT_STOP=10 IPQ_TEST_PATIENCE=60 IPQ_TEST_PACKETS=10000000 "$source/dev" "${@:2}" ;;
     *) "$source/dev" "${@:2}" ;;
   esac
@@ -37,6 +40,7 @@ say_of() {
   local last
   last=$(tail -n 1 "$2")
   case $1 in
+    command) echo "the command with AddressSanitizer: $last" ;;
     faults) echo "faults survived: $last" ;;
     kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ,): $last" ;;
     *) echo "$last" ;;
