@@ -45,25 +45,28 @@ Struct structure(const nlattr* attribute) {
   return copy;
 }
 
-/// Attributes by their type, the last of each, as libmnl walks through them.
-template <std::size_t Types>
-using by_type = std::array<const nlattr*, Types>;
-template <std::size_t Types>
+/// Attributes that libnetfilter_queue does not know, as libmnl walks to them: the last of each that is long enough.
+struct newer_attributes {
+  const nlattr* l2_header = nullptr;
+  const nlattr* priority = nullptr;
+  const nlattr* cgroup_classid = nullptr;
+};
 int note(const nlattr* each, void* into) {
-  if (const auto type = mnl_attr_get_type(each); type < Types) (*static_cast<by_type<Types>*>(into))[type] = each;
+  auto& found = *static_cast<newer_attributes*>(into);
+  const auto type = mnl_attr_get_type(each);
+  if (type == wire::attribute_l2hdr) found.l2_header = each;
+  if (mnl_attr_get_payload_len(each) < 4) return MNL_CB_OK;
+  if (type == wire::attribute_priority) found.priority = each;
+  if (type == wire::attribute_cgroup_classid) found.cgroup_classid = each;
   return MNL_CB_OK;
 }
-const nlattr* with_bytes(const nlattr* attribute, std::size_t least) {
-  return value_of(attribute).size() < least ? nullptr : attribute;
-}
 
-/// Of attributes that libnetfilter_queue does not know.
 void compare_newer(const nlmsghdr* message, const packet& ours) {
-  by_type<64> theirs{};
-  require(mnl_attr_parse(message, sizeof(nfgenmsg), note<64>, &theirs) == MNL_CB_OK);
-  same_bytes(theirs[wire::attribute_l2hdr], ours.l2_header);
-  same_number(with_bytes(theirs[wire::attribute_priority], 4), ours.priority);
-  same_number(with_bytes(theirs[wire::attribute_cgroup_classid], 4), ours.cgroup_classid);
+  newer_attributes theirs;
+  require(mnl_attr_parse(message, sizeof(nfgenmsg), note, &theirs) == MNL_CB_OK);
+  same_bytes(theirs.l2_header, ours.l2_header);
+  same_number(theirs.priority, ours.priority);
+  same_number(theirs.cgroup_classid, ours.cgroup_classid);
 }
 
 void compare(const nlmsghdr* message, const packet& ours, std::span<nlattr*> theirs) {

@@ -246,8 +246,8 @@ class run {
     outcome<std::vector<ipq::recorder*>> recorders;
     outcome<void> fit;
     if (rules) fit = check_demands(*rules, options_, copies_.has_value());
-    if (rules && fit && rules->delays()) fit = session_->make_room(room_for_delayed(options_));
     if (rules && fit) recorders = recordings_.of(*rules);
+    if (rules && fit && recorders && rules->delays()) fit = session_->make_room(room_for_delayed(options_));
     if (!rules || !fit || !recorders) {
       ++reloads_failed_;
       report("run", !rules ? rules.error() : !fit ? fit.error() : recorders.error());

@@ -26,7 +26,8 @@ struct event {
            ///< verdicts that went out as one the kernel tells it only if all are gone; queue_options::verdict_delay of
            ///< 0 has each told
     refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more. A
-              ///< lost capability it tells once for all verdicts that went out together, `id` being of the first
+              ///< lost capability it tells once for all that went out together, `id` being of the first message; of the
+              ///< last 64 sends `count` is all of them
     overrun   ///< the receive buffer was full: `count` messages did not come, most often packets, which were dropped,
               ///< or with fail_open accepted. Told with one of the next batches.
   };

@@ -54,7 +54,7 @@ class kernel_handle final : public handle {
  private:
   class waiting_read;
 
-  void max_length_changed() noexcept override { queue_->set_receive_buffer(); }
+  void max_length_changed() noexcept override { queue_->max_length_changed(*this); }
 
   /// nullopt: nothing for the program in it.
   [[gnu::hot]] std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);

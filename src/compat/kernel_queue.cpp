@@ -52,17 +52,16 @@ result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_s
   return std::shared_ptr<kernel_queue>(new kernel_queue(source, number, *std::move(opened)));
 }
 
-void kernel_queue::set_receive_buffer() {
+void kernel_queue::set_receive_buffer() const noexcept {
   // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
   constexpr std::size_t per_packet = 128 << 10;
-  std::size_t most = 0;
-  {
-    const lock locked(*this);
-    for (const member& each : members_) {
-      if (each.who != nullptr) most = std::max<std::size_t>(most, each.who->options().max_length);
-    }
-  }
-  socket_.set_receive_buffer(per_packet * most);
+  socket_.set_receive_buffer(per_packet * std::max(members_[0].max_length, members_[1].max_length));
+}
+
+void kernel_queue::max_length_changed(const kernel_handle& who) {
+  const lock locked(*this);
+  members_[index_of(who.ipv6())].max_length = who.options().max_length;
+  set_receive_buffer();
 }
 
 result<netlink::socket> kernel_queue::join(kernel_handle& who) {
@@ -73,11 +72,9 @@ result<netlink::socket> kernel_queue::join(kernel_handle& who) {
   }
   auto readable = shared_ ? relay_->open_reader(index) : socket_.duplicate();
   if (readable) {
-    {
-      const lock locked(*this);
-      members_[index] = {.who = &who};
-    }
-    if (other == nullptr || other->options().max_length < who.options().max_length) set_receive_buffer();
+    const lock locked(*this);
+    members_[index] = {.who = &who, .max_length = who.options().max_length};
+    if (members_[1 - index].max_length < members_[index].max_length) set_receive_buffer();
   }
   return readable;
 }
@@ -220,35 +217,40 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
   request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
   wire::config wanted{.queue = number_};
+  const auto send = [&] {
+    const note_fields fields = write_note(note);
+    wanted.sequence = fields.sequence;
+    wanted.port_id = fields.port_id;
+    alignas(4) std::byte request[wire::max_config_size];
+    const std::size_t length = wire::encode_config(wanted, request);
+    return socket_.send(std::span<const std::byte>(request, length));
+  };
   if (copies.mode > IPQ_COPY_PACKET) {
     // The kernel passes over an unknown mode; what it refuses in any case is a change of flags that names none.
     wanted.flags = {0, 0};
     wanted.without_mask = true;
-  } else {
-    if (!shared_) look_for_refused_bind();
-    const lock locked(*this);
-    member& setting = members_[index_of(who.ipv6())];
-    setting.copies = copies;
-    setting.has_mode = true;
-    const copy_parameters needed = needed_copies();
-    const queue_limits limits = needed_limits();
-    wanted.copy = {static_cast<wire::copy_mode>(needed.mode), needed.range};
-    wanted.max_length = limits.max_length;
-    if (limits.fail_open) wanted.flags = {wire::queue_fail_open, wire::queue_fail_open};
-    if (!bound()) {
-      note.mode->bind = ++bind_attempt_ & bind_attempt_mask;
-      wanted.command = wire::config_command::bind;
-      bound_ = true;
-      // Refused only where the socket is no socket of the kernel's, as in tests.
-      static_cast<void>(socket_.enable_timestamps());
-    }
+    return send();
   }
-  const note_fields fields = write_note(note);
-  wanted.sequence = fields.sequence;
-  wanted.port_id = fields.port_id;
-  alignas(4) std::byte request[wire::max_config_size];
-  const std::size_t length = wire::encode_config(wanted, request);
-  const auto sent = socket_.send(std::span<const std::byte>(request, length));
+  if (!shared_) look_for_refused_bind();
+  const lock locked(*this);
+  member& setting = members_[index_of(who.ipv6())];
+  setting.copies = copies;
+  setting.has_mode = true;
+  const copy_parameters needed = needed_copies();
+  const queue_limits limits = needed_limits();
+  wanted.copy = {static_cast<wire::copy_mode>(needed.mode), needed.range};
+  wanted.max_length = limits.max_length;
+  // Where there was another handle, the kernel may have what that one wanted.
+  if (limits.fail_open || shared_)
+    wanted.flags = {limits.fail_open ? wire::queue_fail_open : 0U, wire::queue_fail_open};
+  if (!bound()) {
+    note.mode->bind = ++bind_attempt_ & bind_attempt_mask;
+    wanted.command = wire::config_command::bind;
+    bound_ = true;
+    // Refused only where the socket is no socket of the kernel's, as in tests.
+    static_cast<void>(socket_.enable_timestamps());
+  }
+  const auto sent = send();
   if (!sent && wanted.command) bound_ = false;
   return sent;
 }

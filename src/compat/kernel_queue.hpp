@@ -45,9 +45,9 @@ class kernel_queue final : public shared_between_handles {
   [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
                                                                   std::uint16_t number);
 
-  /// Room for the most packets that a member wants to wait, of any size, or as much of it as the process may have. A
-  /// program that sets SO_RCVBUF itself afterwards has what it asked for.
-  void set_receive_buffer();
+  /// `who` wants as many packets to wait as its options say: room for them, of any size, or as much of it as the
+  /// process may have. A program that sets SO_RCVBUF itself afterwards has what it asked for.
+  void max_length_changed(const kernel_handle& who);
 
   [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
   [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
@@ -102,7 +102,8 @@ class kernel_queue final : public shared_between_handles {
   struct member {
     kernel_handle* who = nullptr;
     copy_parameters copies = {};
-    bool has_mode = false;  ///< it has set one, so its limits count
+    bool has_mode = false;         ///< it has set one, so its limits count
+    std::uint32_t max_length = 0;  ///< of its options, which its own thread may change until then
   };
   class lock;
   [[nodiscard]] queue_limits needed_limits() const noexcept;
@@ -112,6 +113,7 @@ class kernel_queue final : public shared_between_handles {
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
   void ask_for_less();
+  void set_receive_buffer() const noexcept;
   result<void> ask_for_access();
   result<void> share_with_relay(kernel_handle& first);
   void wake_direct_reads(const kernel_handle& first);

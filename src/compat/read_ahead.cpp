@@ -16,6 +16,10 @@ namespace {
 
 constexpr std::size_t sequence_at = 8;  // of nlmsg_seq, which has the packet's id: write_verdict_note
 
+bool begins_with(std::span<const std::byte> verdicts, std::uint32_t id) noexcept {
+  return wire::load<std::uint32_t>(verdicts.data() + sequence_at) == id;
+}
+
 }  // namespace
 
 bool answers_wake(std::span<const std::byte> datagram) noexcept {
@@ -105,6 +109,11 @@ result<void> read_ahead::flush_locked(const netlink::socket& to) {
   if (kept_.size == 0) return {};
   const auto sent = to.send(std::span<const std::byte>(kept_.bytes).first(kept_.size));
   if (!sent) return sent;
+  // A second verdict on a packet is refused by itself.
+  const auto id = wire::load<std::uint32_t>(kept_.bytes.data() + sequence_at);
+  for (verdicts& each : sent_) {
+    if (begins_with(each.bytes, id)) each.size = 0;
+  }
   if (kept_.size > wire::plain_verdict_size) {
     verdicts& copy = sent_[next_sent_++ % sent_.size()];
     copy.size = kept_.size;
@@ -121,10 +130,8 @@ void read_ahead::send_others_alone(const netlink::socket& to, std::uint32_t id) 
     ::sched_yield();
   }
   const unlock_at_the_end<std::memory_order_seq_cst> unlock{sending_};
-  const auto begins_with_it = [&](const verdicts& each) {
-    return each.size != 0 && wire::load<std::uint32_t>(each.bytes.data() + sequence_at) == id;
-  };
-  const auto found = std::ranges::find_if(sent_, begins_with_it);
+  const auto found =
+      std::ranges::find_if(sent_, [&](const verdicts& each) { return each.size != 0 && begins_with(each.bytes, id); });
   if (found == sent_.end()) return;
   const std::span<const std::byte> all = std::span(found->bytes).first(std::exchange(found->size, 0));
   for (auto rest = all.subspan(wire::plain_verdict_size); !rest.empty();

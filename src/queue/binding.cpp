@@ -26,13 +26,13 @@ std::size_t packet_range(const queue_options& options) noexcept {
   return options.copy_range == 0 ? wire::max_payload : options.copy_range;
 }
 
-std::size_t needed_receive_buffer(const queue_options& options) noexcept {
+std::size_t needed_receive_buffer(const queue_options& options, std::uint32_t max_length) noexcept {
   if (options.receive_buffer != 0) return options.receive_buffer;
   // What a packet costs is the memory behind its message, at least some 800 bytes, and half of the buffer is the
   // kernel's bookkeeping.
   constexpr std::size_t most = 64 << 20;
   const std::size_t each = 1024 + packet_range(options);
-  return std::min(most, 2 * each * options.max_length);
+  return std::min(most, 2 * each * max_length);
 }
 
 std::uint32_t flags_of(const queue_options& options) noexcept {
@@ -113,7 +113,7 @@ const char* fault_of(const queue_options& options) noexcept {
 }
 
 result<void> prepare(const netlink::socket& connection, const queue_options& options) {
-  connection.set_receive_buffer(needed_receive_buffer(options));
+  connection.set_receive_buffer(needed_receive_buffer(options, options.max_length));
   connection.set_send_buffer(std::size_t{1} << 20);
   return options.timestamps ? connection.enable_timestamps() : result<void>{};
 }
@@ -175,10 +175,9 @@ std::size_t largest_message(const queue_options& options) noexcept {
   return packet_range(options) + attributes + (options.conntrack ? page : 0) + (options.security_context ? page : 0);
 }
 
-result<void> change_max_length(const netlink::socket& connection, queue_options options, std::uint32_t packets) {
-  options.max_length = packets;
+result<void> change_max_length(const netlink::socket& connection, const queue_options& options, std::uint32_t packets) {
   // Never less: what it holds now would be lost.
-  const std::size_t needed = needed_receive_buffer(options);
+  const std::size_t needed = needed_receive_buffer(options, packets);
   if (options.receive_buffer == 0 && needed > connection.receive_buffer()) connection.set_receive_buffer(needed);
   const wire::config wanted{.queue = options.number, .sequence = bind_sequence, .max_length = packets};
   alignas(4) std::byte request[wire::max_config_size];

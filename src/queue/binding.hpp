@@ -24,7 +24,7 @@ struct binding {
 [[nodiscard]] std::size_t largest_message(const queue_options& options) noexcept;
 
 /// Lets `packets` wait instead of options.max_length, in the queue that the socket has. Errors: those of send(2).
-[[nodiscard]] result<void> change_max_length(const netlink::socket& connection, queue_options options,
+[[nodiscard]] result<void> change_max_length(const netlink::socket& connection, const queue_options& options,
                                              std::uint32_t packets);
 
 /// How queues are made, of live sockets and in tests of scripted ones.

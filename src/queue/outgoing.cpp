@@ -26,7 +26,7 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
                         .value = answer.value(),
                         .batch = count != 1,
                         .sequence = id,
-                        .port_id = verdict_cookie{answer.what(), count}.encoded(),
+                        .port_id = verdict_cookie{answer.what(), count, load_.messages == 0}.encoded(),
                         .mark = answer.mark(),
                         .priority = answer.priority()};
   // CTA_MARK and CTA_MARK_MASK (nfnetlink_conntrack.h): be32.

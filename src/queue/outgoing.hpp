@@ -17,16 +17,17 @@ namespace ipq::queues {
 /// What a verdict's message carries besides its id, and the kernel returns with a refusal: nothing is remembered here.
 struct verdict_cookie {
   verdict::action what;
-  std::uint32_t count;  ///< verdicts in the message, below 2^24
+  std::uint32_t count;  ///< verdicts in the message, below 2^23
+  bool first = false;   ///< of the messages in its datagram
 
   /// A count: a batch verdict for packets that nobody has counted.
   static constexpr std::uint32_t all_waiting = 0;
 
   [[nodiscard]] constexpr std::uint32_t encoded() const noexcept {
-    return count << 8 | static_cast<std::uint32_t>(what);
+    return (first ? 1u << 31 : 0u) | count << 8 | static_cast<std::uint32_t>(what);
   }
   [[nodiscard]] static constexpr verdict_cookie decode(std::uint32_t value) noexcept {
-    return {static_cast<verdict::action>(value & 0xff), value >> 8};
+    return {static_cast<verdict::action>(value & 0xff), value >> 8 & 0x7fffff, value >> 31 != 0};
   }
 };
 

@@ -3,6 +3,7 @@
 // when it looks for them again and again before it sleeps.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 
@@ -27,6 +28,9 @@ class pacer {
   pacer(queue_options::waiting how, std::size_t capacity, clock::time_point (*now)() = clock::now) noexcept
       : how_(how), capacity_(capacity), now_(now) {}
 
+  /// From any thread.
+  void set_capacity(std::size_t packets) noexcept { capacity_.store(packets, std::memory_order_relaxed); }
+
   /// How long to look for packets before sleeping, often 0.
   [[nodiscard]] std::chrono::microseconds looks() noexcept;
   /// What came of it.
@@ -42,7 +46,7 @@ class pacer {
   void give_up() noexcept;
 
   queue_options::waiting how_;
-  std::size_t capacity_;
+  std::atomic<std::size_t> capacity_;
   clock::time_point (*now_)();
 
   std::size_t unlooked_ = 0;       ///< waits that are still to be begun without a look

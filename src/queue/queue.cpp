@@ -33,9 +33,9 @@ namespace {
 constexpr std::size_t batch_size = 64;
 
 /// Packets of usual size that may wait unread.
-std::size_t unread_capacity(const netlink::socket& connection, const queue_options& options) noexcept {
+std::size_t unread_capacity(const netlink::socket& connection, std::uint32_t max_length) noexcept {
   constexpr std::size_t usual_charge = 2304;  // of a full Ethernet frame
-  return std::min<std::size_t>(options.max_length, connection.receive_buffer() / usual_charge);
+  return std::min<std::size_t>(max_length, connection.receive_buffer() / usual_charge);
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ class queue::core {
         socket_(std::move(bound.socket)),
         counters_(std::move(bound.counters)),
         arena_(batch_size, queues::largest_message(options)),
-        pacer_(options.when_idle, unread_capacity(socket_, options)),
+        pacer_(options.when_idle, unread_capacity(socket_, options.max_length)),
         had_owner_(bound.had_owner),
         unread_(std::move(bound.unread)),
         late_(options.verdict_delay),
@@ -70,8 +70,10 @@ class queue::core {
   void stop() noexcept {
     if (!stopped_.exchange(true, std::memory_order_relaxed)) socket_.wake();
   }
-  [[nodiscard]] result<void> set_max_length(std::uint32_t packets) const {
-    return queues::change_max_length(socket_, options_, packets);
+  [[nodiscard]] result<void> set_max_length(std::uint32_t packets) {
+    if (const auto changed = queues::change_max_length(socket_, options_, packets); !changed) return changed;
+    pacer_.set_capacity(unread_capacity(socket_, packets));
+    return {};
   }
   [[nodiscard]] const netlink::socket& connection() const noexcept { return socket_; }
   [[nodiscard]] std::uint16_t number() const noexcept { return options_.number; }

@@ -621,6 +621,23 @@ TEST_F(live_queue, lost_capability_is_counted_for_all_verdicts_that_went_out_tog
   expect_sum(q);
 }
 
+TEST_F(live_queue, lost_capability_names_the_last_packet_of_the_first_message) {
+  queued();
+  queue q = must_open({.verdict_delay = 1h});
+  for (int i = 0; i < 5; ++i) flow4().send(std::to_string(i));
+  {
+    const batch got = must(q.receive(soon()));
+    ASSERT_EQ(got.size(), 5u);
+    const unit_tests::without_net_admin powerless;
+    for (std::size_t i = 0; i < 5; ++i) must(q.set_verdict(got[i], i == 3 ? verdict::drop() : verdict::accept()));
+  }
+  const batch events = must(q.receive(soon()));
+  ASSERT_EQ(events.events().size(), 1u);
+  EXPECT_EQ(events.events()[0].id, 3u);
+  EXPECT_EQ(events.events()[0].count, 5u);
+  EXPECT_EQ(q.stats().refused, 5u);
+}
+
 TEST_F(live_queue, descriptor_is_readable_exactly_while_something_is_there) {
   queued();
   queue q = must_open();

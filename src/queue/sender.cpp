@@ -178,10 +178,13 @@ void sender::take_back(verdict::action what, std::uint64_t count, std::uint64_t&
 
 std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept {
   const std::lock_guard locked(mutex_);
+  // An answer to a later message, as where the queue is somebody else's, is about what the first one's has counted.
+  if (code == EPERM && !cookie.first && refused_whole_) return 0;
   if (code == EPERM) {
     const auto whole = std::ranges::find_if(
         sent_, [&](const datagram_load& each) { return each.messages != 0 && each.first_id == id; });
-    if (whole != sent_.end()) {
+    refused_whole_ = whole != sent_.end();
+    if (refused_whole_) {
       const datagram_load load = std::exchange(*whole, {});
       for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
         if (load.verdicts[i] != 0) take_back(static_cast<verdict::action>(i), load.verdicts[i], counted_.refused);

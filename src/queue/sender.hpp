@@ -87,6 +87,7 @@ class sender final : public held_packet::keeper {
   outgoing out_;
   std::array<datagram_load, 64> sent_ = {};  ///< the last of them, in a ring
   std::size_t next_sent_ = 0;
+  bool refused_whole_ = false;  ///< the last datagram that EPERM was about is one of them, and is counted
   outgoing now_;
   statistics counted_{};
 };

@@ -418,6 +418,24 @@ TEST_F(foreign_family, program_of_the_other_family_hears_ebusy) {
   pass(four, flow4(), "four");
 }
 
+// What one handle asked for ends with it, also where the other has not asked for anything yet.
+TEST_F(two_families, fail_open_of_a_handle_that_is_gone_does_not_stay) {
+  handle four{ipv4};
+  ASSERT_EQ(ipq_set_max_length(four, 1), 0);
+  {
+    handle six{ipv6};
+    ASSERT_EQ(ipq_set_fail_open(six, 1), 0);
+    ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_META, 0), sent_mode);
+  }
+  ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+  EXPECT_EQ(status_of(four).fail_open, 0u);
+  for (const char* text : {"waits", "lost"}) flow4().send(text);
+  EXPECT_TRUE(flow4().nothing_arrived());
+  set_verdict(four, read_packet(four).id());
+  EXPECT_EQ(flow4().arrived(), "waits");
+  EXPECT_TRUE(flow4().nothing_arrived());
+}
+
 // The queue is one, so both have what either asked for, and no longer than it is there.
 TEST_F(two_families, limits_are_those_of_handles_with_a_mode) {
   const auto expect_limits = [](const ipq_handle* h, uint32_t max_length, uint32_t fail_open) {

@@ -20,7 +20,7 @@ load() {
 }
 
 mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t devtmpfs dev /dev || give_up "no /proc, /sys or /dev"
-mkdir -p /dev/shm && mount -t tmpfs shm /dev/shm
+mkdir -p /dev/shm /dev/pts && mount -t tmpfs shm /dev/shm && mount -t devpts pts /dev/pts
 load virtio_pci 9pnet_virtio 9p
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 share /share && [ -r /share/order ] || give_up "no order"
 

@@ -26,10 +26,8 @@ mkdir -p "$folder"
 tests=$build_tree/tests
 declare -A binaries=([kernel]=$tests/kernel/kernel_tests [netlink]=$tests/netlink_kernel_tests
   [cpp]=$tests/cpp_kernel_tests [tool]=$tests/tool/firewall_kernel_tests [stock]=$tests/stock_kernels/stock_kernel_tests
-  [command]=$tests/tool/tool_tests [faults]=$tests/faults/fault_tests
-  [command_faults]=$tests/faults/command_fault_tests)
-"$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}" "$build_tree/tool/ipq" \
-  "$build_tree/tests/faults/libjumping_clock.so"
+  [command]=$tests/tool/tool_tests)
+"$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}" "$build_tree/tool/ipq"
 cat "$kernel/modules.cpio" >>"$folder/initramfs.cpio"
 
 order=$folder/order
@@ -39,7 +37,7 @@ order=$folder/order
     printf 'kernel.user_namespace\t-\t%s\n' "dash $source_tree/tests/kernel/user_namespace.sh ${binaries[kernel]} \
 $build_tree/libipq.so.0 libipq.so.0"
   fi
-  for prefix in stock netlink cpp tool command faults command_faults kernel; do
+  for prefix in stock netlink cpp tool command kernel; do
     "$here/list_tests.sh" "$prefix" "${binaries[$prefix]}" "$filter"
   done
 } >"$order"

@@ -40,7 +40,7 @@ expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/nu
 [ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device' ] ||
   { echo 'a full disk goes unnoticed'; faults=$((faults + 1)); }
 
-# Root may read everything.
+# Root may read everything, also where nobody else is known.
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 chmod 755 "$place"
@@ -49,9 +49,11 @@ echo accept >"$place/rules"
 chmod 0 "$place/rules"
 as_user=()
 [ "$(id -u)" != 0 ] || as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
-status=0
-output=$("${as_user[@]}" "$place/ipq" check -f "$place/rules" 2>&1) || status=$?
-[ "$status" = 3 ] && [ "$output" = "ipq check: $place/rules: cannot open: Permission denied" ] ||
-  { echo "rules that may not be read: status $status: $output"; faults=$((faults + 1)); }
+if "${as_user[@]}" true 2>/dev/null; then
+  status=0
+  output=$("${as_user[@]}" "$place/ipq" check -f "$place/rules" 2>&1) || status=$?
+  [ "$status" = 3 ] && [ "$output" = "ipq check: $place/rules: cannot open: Permission denied" ] ||
+    { echo "rules that may not be read: status $status: $output"; faults=$((faults + 1)); }
+fi
 
 [ "$faults" = 0 ]
