@@ -93,8 +93,9 @@ result<void> sender::flush(std::span<answer> batch) {
   if (const auto added = add_held(); !added) return added;
   // A batch verdict hits every waiting packet up to its id, so it takes that all of these are decided: earlier batches'
   // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
-  // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet).
-  bool all_decided = held_ == 0;
+  // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet). A packet whose verdict was
+  // refused waits on.
+  bool all_decided = held_ == 0 && counted_.refused == 0;
   for (std::size_t i = 0; i < batch.size();) {
     const answer& first = batch[i];
     if (first.how != answer::state::decided) {

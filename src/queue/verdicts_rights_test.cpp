@@ -17,6 +17,7 @@
 
 #include "kernel/live_queue.hpp"
 #include "kernel/process.hpp"
+#include "unit/without_capability.hpp"
 
 namespace ipq {
 namespace {
@@ -88,6 +89,26 @@ TEST_F(live_verdict, requeued_to_the_same_queue_it_comes_back_and_is_not_hit_mea
   EXPECT_EQ(again[0].id, 4u);
   must(q.set_verdict(again[0], verdict::accept()));
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"back"}));
+  expect_sum(q);
+}
+
+// A batch verdict hits all that waits up to its packet, so there is none while packets wait whose verdict was refused.
+TEST_F(live_verdict, regress_packets_of_refused_verdicts_do_not_get_those_of_later_ones) {
+  queued();
+  queue q = must_open();
+  for (const char* text : {"a", "b", "c"}) flow4().send(text);
+  {
+    const batch got = must(q.receive(soon()));
+    ASSERT_EQ(got.size(), 3u);
+    const unit_tests::without_net_admin powerless;
+    for (const packet& p : got) must(q.set_verdict(p, verdict::drop()));
+  }
+  EXPECT_EQ(must(q.receive(soon())).events().size(), 1u);
+  for (const char* text : {"d", "e"}) flow4().send(text);
+  receive_all(q, 2, [&](const packet& p) { must(q.set_verdict(p, verdict::accept())); });
+  EXPECT_EQ(arrivals(2), (std::vector<std::string>{"d", "e"}));
+  EXPECT_EQ(must_stats(q).in_kernel->waiting, 3u);
+  EXPECT_EQ(q.stats().refused, 3u);
   expect_sum(q);
 }
 
