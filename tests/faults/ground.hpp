@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The ground of the fault tests: two joined namespaces, and after each test the look whether a fault has left anything
-// behind: a descriptor, a thread, memory, or a queue that nobody can open.
+// behind: a descriptor, a thread, or a queue that nobody can open. What stays in memory is looked for by
+// expect_no_growth().
 #pragma once
 
 #include <gtest/gtest.h>
@@ -80,7 +81,8 @@ class faults : public kernel_tests::network_test {
   }
 
   // Runs a fault often and compares: what it leaves in memory each time would add up. Sanitizers count on their own.
-  static void expect_no_growth(const auto& fault) {
+  static void expect_no_growth(const char* name, const auto& fault) {
+    SCOPED_TRACE(name);
     for (int i = 0; i < 3; ++i) fault();
     const auto before = ::mallinfo2().uordblks;
     for (int i = 0; i < 50; ++i) fault();

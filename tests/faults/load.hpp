@@ -3,9 +3,11 @@
 // so that after a fault every packet can be accounted for.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -53,6 +55,13 @@ class load {
     // Whether the missing ones follow each other.
     [[nodiscard]] bool in_one_piece() const {
       return missing.empty() || missing.back() - missing.front() + 1 == missing.size();
+    }
+    // Those of the missing ones that are numbered from first to last.
+    [[nodiscard]] account from_to(std::uint32_t first, std::uint32_t last) const {
+      account part;
+      std::ranges::copy_if(missing, std::back_inserter(part.missing),
+                           [&](std::uint32_t each) { return first <= each && each <= last; });
+      return part;
     }
   };
   // Stops, waits until so many have arrived, or `patience` has passed, and nothing more does. Ends the receiver.

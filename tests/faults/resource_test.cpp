@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Faults of what a program lives on: descriptors, memory, the clock.
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "ground.hpp"
+#include "ipq/interfaces.hpp"
 #include "kernel/child.hpp"
 #include "kernel/reader.hpp"
 #include "memory.hpp"
@@ -33,14 +40,12 @@ class resource_faults : public faults {
   static void expect(bool holds, const std::string& what) {
     if (!holds) throw std::runtime_error(what);
   }
-  // One packet goes through.
-  static void serve_one(queue& q, const load& traffic) {
-    const auto arrived = traffic.arrived();
-    for (;;) {
-      const auto got = must(q.receive(soon()));
-      for (const packet& p : got) must(q.set_verdict(p, verdict::accept()));
-      if (traffic.arrived() > arrived) return;
-    }
+  // So many have arrived, and what nobody served any more is missing.
+  static void expect_first_arrived(load& traffic, std::uint32_t served) {
+    const auto found = traffic.settle(served);
+    EXPECT_EQ(traffic.arrived(), served);
+    EXPECT_EQ(found.from_to(0, served - 1).missing, std::vector<std::uint32_t>());
+    EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
   }
 };
 
@@ -76,7 +81,7 @@ TEST_F(resource_faults, out_of_descriptors_a_queue_is_refused_and_one_that_is_op
     }
     const auto counted = q.stats();
     expect(counted.accepted == seen && counted.in_kernel.has_value(), "the counters can't be read");
-    line.say("served");
+    line.say(std::to_string(seen));
     line.wait_for_go();
   });
   std::size_t opened = 0;
@@ -89,13 +94,15 @@ TEST_F(resource_faults, out_of_descriptors_a_queue_is_refused_and_one_that_is_op
   EXPECT_LT(opened, 8u) << "none was refused";
   EXPECT_EQ(said, "serving");
   load traffic(near_ns(), far_ns());
-  EXPECT_EQ(limited.hear(), "served");
+  const auto served = static_cast<std::uint32_t>(std::stoul(limited.hear()));
   traffic.stop();
   limited.go();
   EXPECT_EQ(limited.wait(), 0);
+  expect_first_arrived(traffic, served);
 }
 
 TEST_F(resource_faults, out_of_descriptors_a_handle_is_refused_and_one_that_is_open_serves) {
+  static constexpr std::uint32_t served = 300;
   rule();
   child limited([](const child::line& line) {
     ::setenv("LIBIPQ_QUEUE", "3", 1);
@@ -106,7 +113,7 @@ TEST_F(resource_faults, out_of_descriptors_a_handle_is_refused_and_one_that_is_o
     const kernel_tests::handle h(kernel_tests::ipv4, IPQ_COPY_PACKET);
     allow_descriptors(0);  // not even for the names of interfaces
     line.say("serving");
-    for (int i = 0; i < 300; ++i) kernel_tests::set_verdict(h, kernel_tests::read_packet(h).id());
+    for (std::uint32_t i = 0; i < served; ++i) kernel_tests::set_verdict(h, kernel_tests::read_packet(h).id());
     line.say("served");
     line.wait_for_go();
   });
@@ -116,10 +123,15 @@ TEST_F(resource_faults, out_of_descriptors_a_handle_is_refused_and_one_that_is_o
   traffic.stop();
   limited.go();
   EXPECT_EQ(limited.wait(), 0);
+  expect_first_arrived(traffic, served);
 }
 
 // Each allocation on the way fails once: the queue is refused with ENOMEM, and nothing is left of it.
 TEST_F(resource_faults, out_of_memory_a_queue_is_refused) {
+  granted_allocations = 0;
+  void* const none = ::operator new(8, std::nothrow);
+  granted_allocations = -1;
+  EXPECT_EQ(none, nullptr) << "not every way to allocate can fail";
   const auto descriptors = kernel_tests::open_descriptors();
   long fails = 0;
   for (bool done = false; !done; ++fails) {
@@ -220,7 +232,9 @@ TEST_F(resource_faults, out_of_address_space_ends_the_process_and_nothing_else) 
   }
   traffic.stop();
   // At most what waited each time.
-  EXPECT_LE(traffic.settle(0).missing.size(), 3u * 1024);
+  const auto found = traffic.settle(0);
+  EXPECT_LE(found.missing.size(), 3u * 1024);
+  EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
 }
 #endif
 
@@ -230,75 +244,188 @@ TEST_F(resource_faults, out_of_address_space_ends_the_process_and_nothing_else) 
 #ifndef __SANITIZE_THREAD__
 // CLOCK_MONOTONIC as the process sees it jumps by a day, there and back: the process enters another time namespace.
 TEST_F(resource_faults, clock_jumps_by_a_day_and_back) {
+  struct conversation {
+    std::atomic<std::uint32_t> wanted = 0, done = 0;  // jumps
+    std::atomic<bool> enough = false;
+  };
+  void* const memory = ::mmap(nullptr, sizeof(conversation), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto& jumps = *new (memory) conversation;
   rule();
-  child jumping([](const child::line& line) {
+  child jumping([&jumps](const child::line& line) {
     queue q = must_open({.verdict_delay = 5ms});
     const int here = ::open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
     if (::unshare(CLONE_NEWTIME) != 0) return line.say("none");
     std::ofstream("/proc/self/timens_offsets") << "monotonic 86400 0" << std::flush;
     const int there = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+    const auto began = queue::clock::now();
+    const auto jump = [&] {
+      const bool ahead = jumps.done % 2 == 0;
+      expect(::setns(ahead ? there : here, CLONE_NEWTIME) == 0, "enter a time namespace");
+      const auto away = queue::clock::now() - began;
+      expect(ahead ? away > 23h : away < 1h, "the clock has not jumped");
+    };
     line.say("serving");
     std::size_t seen = 0;
-    const auto began = queue::clock::now();
-    for (int jump = 0; jump < 10; ++jump) {
-      // In the midst of a batch, with verdicts that wait.
-      const auto got = must(q.receive(soon()));
-      seen += got.size();
-      for (std::size_t i = 0; i < got.size(); ++i) {
-        if (i == got.size() / 2 && ::setns(jump % 2 == 0 ? there : here, CLONE_NEWTIME) != 0) {
-          throw std::runtime_error("enter a time namespace");
-        }
-        must(q.set_verdict(got[i], verdict::accept()));
+    while (!jumps.enough) {
+      const auto got = q.receive(queue::clock::now() + 10ms);
+      if (!got) {
+        expect(got.error().is(ETIMEDOUT), got.error().message());
+        continue;
       }
-      const auto away = queue::clock::now() - began;
-      expect(jump % 2 == 0 ? away > 23h : away < 1h, "the clock has not jumped");
-      for (std::size_t more = 0; more < 100;) {
-        const auto next = must(q.receive(soon()));
-        for (const packet& p : next) must(q.set_verdict(p, verdict::accept()));
-        more += next.size();
-        seen += next.size();
+      seen += got->size();
+      const bool jumps_now = jumps.wanted != jumps.done;
+      for (std::size_t i = 0; i < got->size(); ++i) {
+        if (jumps_now && i == got->size() / 2) jump();  // in the midst of a batch, with verdicts that wait
+        must(q.set_verdict((*got)[i], verdict::accept()));
       }
-      const auto nothing = q.receive(queue::clock::now());  // a deadline is one by the new time
-      if (nothing) {
-        seen += nothing->size();
-        for (const packet& p : *nothing) must(q.set_verdict(p, verdict::accept()));
-      }
+      if (jumps_now) ++jumps.done;
     }
-    line.say("jumped");
-    line.wait_for_go();
-    for (;;) {
-      const auto rest = q.receive(queue::clock::now() + 200ms);
-      if (!rest) break;
-      seen += rest->size();
-      for (const packet& p : *rest) must(q.set_verdict(p, verdict::accept()));
+    // Nothing comes any more, so the deadlines alone end it. The time of day does not jump here.
+    const auto ends_after = [&](queue::clock::time_point deadline) {
+      const auto start = std::chrono::system_clock::now();
+      const auto nothing = q.receive(deadline);
+      expect(!nothing && nothing.error().is(ETIMEDOUT), nothing ? "a packet" : nothing.error().message());
+      return std::chrono::system_clock::now() - start;
+    };
+    static_cast<void>(ends_after(queue::clock::now()));
+    for (int i = 0; i < 4; ++i) {
+      const bool ahead = jumps.done % 2 == 0;
+      const auto before = queue::clock::now() + 1h;
+      jump();
+      ++jumps.done;
+      if (ahead) expect(ends_after(before) < 10s, "a deadline that the jump has passed is not over");
+      const auto took = ends_after(queue::clock::now() + 20ms);
+      expect(took > 15ms && took < 10s, "a deadline by the new time is not kept");
     }
     expect(q.stats().accepted == seen, "not every packet was accepted");
+    expect(q.stats().in_kernel->waiting == 0, "packets wait");
   });
-  if (jumping.hear() != "serving") GTEST_SKIP() << "this kernel has no time namespaces";
+  const bool serves = jumping.hear() == "serving";
+  if (!serves) GTEST_SKIP() << "this kernel has no time namespaces";
   load traffic(near_ns(), far_ns());
-  EXPECT_EQ(jumping.hear(), "jumped");
-  traffic.stop();
-  jumping.go();
+  for (std::uint32_t i = 1; i <= 10; ++i) {
+    jumps.wanted = i;
+    wait_until("the clock jumps", [&] { return jumps.done == i; });
+    traffic.wait_for_arrivals(100);
+  }
+  traffic.wait_for_last();
+  jumps.enough = true;
   EXPECT_EQ(jumping.wait(), 0);
   const auto found = traffic.settle(traffic.sent());
   EXPECT_EQ(found.missing.size() + found.repeated + found.damaged, 0u);
+  ::munmap(memory, sizeof(conversation));
 }
 
 #endif
 
 // ---- again and again
 
+// near0, by ioctl(2): as a command does it, without starting one each time.
+class near_device {
+ public:
+  near_device() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket") {}
+
+  void set_up(bool up) const {
+    ifreq asked = named("near0");
+    must_do(SIOCGIFFLAGS, asked);
+    asked.ifr_flags = static_cast<short>(up ? asked.ifr_flags | IFF_UP : asked.ifr_flags & ~IFF_UP);
+    must_do(SIOCSIFFLAGS, asked);
+  }
+  // False where the kernel does not rename an interface that is up.
+  [[nodiscard]] bool rename(const char* from, const char* to) const {
+    ifreq asked = named(from);
+    std::strncpy(asked.ifr_newname, to, sizeof asked.ifr_newname - 1);
+    return ::ioctl(socket_.get(), SIOCSIFNAME, &asked) == 0;
+  }
+
+ private:
+  static ifreq named(const char* name) {
+    ifreq made{};
+    std::strncpy(made.ifr_name, name, sizeof made.ifr_name - 1);
+    return made;
+  }
+  void must_do(unsigned long what, ifreq& asked) const {
+    if (::ioctl(socket_.get(), what, &asked) != 0) throw std::system_error(errno, std::generic_category(), "near0");
+  }
+
+  kernel_tests::descriptor socket_;
+};
+
 TEST_F(resource_faults, repeated_they_leave_no_memory_behind) {
   rule();
-  expect_no_growth([this] {
+  const kernel_tests::udp_socket from(near_ns(), near_address);
+  const auto send = [&](int count, std::size_t size = 1) {
+    for (int i = 0; i < count; ++i) from.send(far_address, load::port, std::string(size, 'x'));
+  };
+  expect_no_growth("full, and wanted by another", [&] {
     queue q = must_open({.max_length = 4});
-    const kernel_tests::udp_socket from(near_ns(), near_address);
-    for (int i = 0; i < 8; ++i) from.send(far_address, load::port, "x");
+    send(8);
     const auto got = must(q.receive(soon()));
     EXPECT_FALSE(queue::open({.number = number}));
     if (!got.empty()) static_cast<void>(must(q.hold(got[0])));
     EXPECT_EQ(q.stats().in_kernel->lost_queue_full, 4u);
   });
+  expect_no_growth("lost messages", [&] {
+    queue q = must_open({.receive_buffer = 4096});
+    send(20, 1000);
+    const auto lost = q.stats().in_kernel->lost_no_buffer;
+    EXPECT_GT(lost, 0u);
+    for (std::size_t seen = 0; seen < 20 - lost;) seen += must(q.receive(soon())).size();
+  });
+  expect_no_growth("no memory", [] {
+    for (long granted = 0;; ++granted) {
+      granted_allocations = granted;
+      const auto opened = queue::open({.number = number});
+      granted_allocations = -1;
+      if (opened) break;
+      EXPECT_TRUE(opened.error().is(ENOMEM)) << opened.error().message();
+    }
+  });
+  rlimit usual{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+  expect_no_growth("no descriptors", [&] {
+    const int first_free = ::dup(0);
+    ::close(first_free);
+    const rlimit none{static_cast<rlim_t>(first_free), usual.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto refused = queue::open({.number = number});
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+    EXPECT_FALSE(refused);
+  });
+  expect_no_growth("forks", [&] {
+    queue q = must_open();
+    send(2);
+    const auto got = must(q.receive(soon()));
+    const pid_t made = ::fork();
+    if (made == 0) ::_exit(0);
+    ::waitpid(made, nullptr, 0);
+    for (const packet& p : got) must(q.set_verdict(p, verdict::accept()));
+  });
+  const near_device device;
+  const ipq::interface_names names;
+  if (device.rename("near0", "near1") && device.rename("near1", "near0")) {
+    expect_no_growth("renamed", [&] {
+      queue q = must_open();
+      for (const char* name : {"near1", "near0"}) {
+        EXPECT_TRUE(device.rename(std::string_view(name) == "near1" ? "near0" : "near1", name));
+        send(1);
+        const auto got = must(q.receive(soon()));
+        wait_until("the new name is known", [&] { return names.find(got[0].outdev).name_view() == name; });
+      }
+    });
+  }
+  expect_no_growth("link down", [&] {
+    queue q = must_open();
+    send(4);
+    const auto got = must(q.receive(soon()));
+    device.set_up(false);
+    for (const packet& p : got) must(q.set_verdict(p, verdict::accept()));
+    device.set_up(true);
+    EXPECT_FALSE(must(q.receive(soon())).events().empty());
+  });
+  must_run("ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:02 nud permanent dev near0");
+  wait_for_path(near_ns(), near_address, far_ns(), far_address);
 }
 
 }  // namespace
