@@ -41,6 +41,18 @@ void set_buffer(int fd, int force, int permitted) {
   }
 }
 
+bool same_sender(const sockaddr_storage& sender, const endpoint& known) {
+  if (sender.ss_family != known.family()) return false;
+  if (sender.ss_family == AF_INET) {
+    const auto& a = reinterpret_cast<const sockaddr_in&>(sender);
+    const auto& b = *reinterpret_cast<const sockaddr_in*>(known.address());
+    return a.sin_port == b.sin_port && a.sin_addr.s_addr == b.sin_addr.s_addr;
+  }
+  const auto& a = reinterpret_cast<const sockaddr_in6&>(sender);
+  const auto& b = *reinterpret_cast<const sockaddr_in6*>(known.address());
+  return a.sin6_port == b.sin6_port && std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof a.sin6_addr) == 0;
+}
+
 bool wait_readable(int fd, int milliseconds) {
   pollfd readable{fd, POLLIN, 0};
   return ::poll(&readable, 1, milliseconds) == 1;
@@ -128,11 +140,24 @@ void datagrams::send() {
 
 void datagrams::receive() {
   std::string got(0x10000, '\0');
+  const endpoint usual(where_.near_address, from_.port());
+  const endpoint other(usual.family() == AF_INET ? moved_address4 : moved_address6, moved_port);
   while (!ending_) {
     if (!wait_readable(to_.fd(), 10)) continue;
-    const ssize_t length = ::recv(to_.fd(), got.data(), got.size(), MSG_DONTWAIT);
+    sockaddr_storage sender{};
+    socklen_t size = sizeof sender;
+    const ssize_t length =
+        ::recvfrom(to_.fd(), got.data(), got.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&sender), &size);
     if (length < 0) continue;  // a wrong checksum
     std::string text(got, 0, static_cast<std::size_t>(length));
+    const bool is_moved = same_sender(sender, other);
+    if (!is_moved && !same_sender(sender, usual)) {
+      ++damaged;
+      continue;
+    }
+    const std::size_t end = text.find_last_not_of(added_byte) + 1;
+    const bool is_lengthened = end < text.size();
+    text.resize(end);
     std::ranges::transform(text, text.begin(), lowered);
     std::uint32_t number = 0;
     for (std::size_t i = 1; i < numbered && i < text.size(); ++i) {
@@ -149,6 +174,8 @@ void datagrams::receive() {
       continue;
     }
     seen_[number] = true;
+    moved += is_moved;
+    lengthened += is_lengthened;
     ++arrived;
     last_ = std::max<std::uint32_t>(last_, number);
   }

@@ -19,6 +19,11 @@ constexpr std::uint16_t udp_port = 5000, tcp_port = 5001;
 // The first letter of a datagram says who has to drop it.
 constexpr char by_nobody = 'n', by_command = 'd', by_library = 'e';
 
+// Bytes that an edit adds behind the text of a datagram, and the sender that another edit puts in place of ours.
+constexpr char added_byte = '+';
+constexpr std::string_view moved_address4 = "192.0.2.77", moved_address6 = "2001:db8::77";
+constexpr std::uint16_t moved_port = 4077;
+
 // Text of which each byte follows from the seed and its position.
 char letter(std::uint64_t seed, std::uint64_t at);
 
@@ -42,6 +47,7 @@ class datagrams {
   std::atomic<std::uint32_t> sent = 0, arrived = 0;
   std::atomic<std::uint32_t> for_command = 0, for_library = 0;  // sent, to be dropped
   std::atomic<std::uint32_t> damaged = 0, repeated = 0, undropped = 0;
+  std::atomic<std::uint32_t> lengthened = 0, moved = 0;  // arrived
   [[nodiscard]] std::uint32_t unread() const;
   [[nodiscard]] std::size_t memory() const { return seen_.capacity(); }
 
