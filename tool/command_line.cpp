@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "printable.hpp"
+
 namespace tool {
 
 command_line::command_line(const char* name, const char* description)
@@ -94,7 +96,8 @@ std::optional<int> command_line::parse(int argc, char** argv) {
     fmt::print("{}", app_->help());
     return done;
   } catch (const CLI::ParseError& wrong) {
-    fmt::print(stderr, "{}: {}; {} --help lists what there is\n", app_->get_name(), wrong.what(), app_->get_name());
+    fmt::print(stderr, "{}: {}; {} --help lists what there is\n", app_->get_name(), printable(wrong.what()),
+               app_->get_name());
     return wrong_usage;
   }
   if (netns_.empty()) return std::nullopt;
@@ -105,9 +108,10 @@ std::optional<int> command_line::parse(int argc, char** argv) {
   return std::nullopt;
 }
 
-outcome<void> enter_netns(const std::string& name) {
-  const std::string path = name.find('/') == std::string::npos ? "/run/netns/" + name : name;
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+outcome<void> enter_netns(const std::string& given) {
+  const std::string place = given.find('/') == std::string::npos ? "/run/netns/" + given : given;
+  const std::string name = printable(given), path = printable(place);
+  const int fd = ::open(place.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     if (errno == ENOENT) {
       return fail(failed, fmt::format("network namespace {}: there is no {}; `ip netns list` shows names", name, path));

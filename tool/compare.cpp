@@ -126,7 +126,7 @@ bool is_same(const said& a, const said& b) {
 }
 
 int fail_with(failure what) {
-  what.code = static_cast<exit_code>(trouble);
+  if (what.code != no_rights) what.code = static_cast<exit_code>(trouble);
   return report("compare", what);
 }
 

@@ -106,7 +106,11 @@ outcome<live_session> live_session::open(const char* command, const live_options
       wanted.at_close = ipq::queue_options::closing::accept_waiting;
     }
     auto opened = ipq::queue::open(wanted);
-    if (!opened) return std::unexpected(failure(opened.error()));
+    if (!opened) {
+      failure why(opened.error());
+      if (why.code == queue_taken) why.message += "; end it, or serve another queue with -q";
+      return std::unexpected(std::move(why));
+    }
     made.shared_->queues.push_back(*std::move(opened));
   }
   return made;

@@ -14,6 +14,7 @@
 
 #include "commands.hpp"
 #include "exit_code.hpp"
+#include "printable.hpp"
 
 namespace {
 
@@ -70,7 +71,7 @@ int main(int argc, char** argv) {
   const std::string_view asked = helps ? argv[2] : wanted;
   const auto* const found = std::ranges::find(commands, asked, &command::name);
   if (found == commands.end()) {
-    fmt::print(stderr, "ipq: there is no command {}; ipq --help lists them\n", asked);
+    fmt::print(stderr, "ipq: there is no command {}; ipq --help lists them\n", tool::printable(asked));
     return tool::wrong_usage;
   }
   std::string name = fmt::format("ipq {}", asked), help = "--help";

@@ -86,7 +86,7 @@ std::string to_text(const queue_report& report, bool colours) {
   return text;
 }
 
-std::string to_json(const queue_report& report) {
+std::string to_json(const queue_report& report, bool in_one_line) {
   using nlohmann::json;
   const auto object_of = [](const firewall::feed& from) {
     return json{{"by", from.by},       {"place", from.place}, {"rule", from.rule},
@@ -113,7 +113,9 @@ std::string to_json(const queue_report& report) {
   for (const auto& each : report.unserved()) {
     open.push_back({{"first", each.numbers.first}, {"last", each.numbers.last}, {"fed_by", object_of(*each.from)}});
   }
-  return json{{"queues", queues}, {"unserved", open}}.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return json{{"queues", queues}, {"unserved", open}}.dump(in_one_line ? -1 : 2, ' ', false,
+                                                           json::error_handler_t::replace) +
+         "\n";
 }
 
 std::string to_prometheus(const queue_report& report) {

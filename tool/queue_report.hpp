@@ -30,7 +30,7 @@ struct queue_report {
 /// For people: a table, and below each queue its rules.
 [[nodiscard]] std::string to_text(const queue_report& report, bool colours);
 /// One object: "queues" and "unserved".
-[[nodiscard]] std::string to_json(const queue_report& report);
+[[nodiscard]] std::string to_json(const queue_report& report, bool in_one_line);
 /// The text format of Prometheus, version 0.0.4.
 [[nodiscard]] std::string to_prometheus(const queue_report& report);
 

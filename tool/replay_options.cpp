@@ -48,7 +48,7 @@ ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, con
 failure about_file(const std::string& path, const ipq::error& what) {
   const bool read = std::string_view(what.operation).ends_with("capture");
   const std::string standard = read ? "standard input" : "standard output";
-  return {failed, fmt::format("{}: {}", path == "-" ? standard : path, what.message())};
+  return {what.is(EACCES) ? no_rights : failed, fmt::format("{}: {}", path == "-" ? standard : path, what.message())};
 }
 
 std::size_t protocol_of(const ipq::packet& packet) noexcept {

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "rule_options.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 
 #include "command_line.hpp"
 
@@ -27,8 +25,7 @@ outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {
     if (!read) {
       std::string message = read.error().render();
       while (message.ends_with('\n')) message.pop_back();
-      const bool forbidden = ::faccessat(AT_FDCWD, each.c_str(), R_OK, AT_EACCESS) != 0 && errno == EACCES;
-      return fail(forbidden ? no_rights : wrong_usage, std::move(message));
+      return fail(read.error().forbidden ? no_rights : wrong_usage, std::move(message));
     }
     sources.push_back(*std::move(read));
   }
@@ -39,7 +36,8 @@ outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {
   if (made) return *std::move(made);
   std::string message = render(made.error());
   while (message.ends_with('\n')) message.pop_back();
-  return fail(wrong_usage, std::move(message));
+  const bool forbidden = std::ranges::any_of(made.error(), &ipq::tool::rules::diagnostic::forbidden);
+  return fail(forbidden ? no_rights : wrong_usage, std::move(message));
 }
 
 }  // namespace tool

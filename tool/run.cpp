@@ -94,6 +94,21 @@ outcome<void> check_demands(const rules::ruleset& rules, const run_options& opti
   return {};
 }
 
+outcome<void> check_metrics(const run_options& options) {
+  if (options.metrics.empty() || is_metrics_address(options.metrics)) return {};
+  return fail(wrong_usage,
+              fmt::format("--metrics: '{}': expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100", options.metrics));
+}
+
+// Prints nothing that would not be served, but for rights.
+int dry_run(const run_options& options) {
+  const auto rules = compile_rules(options.rules);
+  if (!rules) return report("run", rules.error());
+  if (auto checked = check_metrics(options); !checked) return report("run", checked.error());
+  if (auto checked = check_demands(*rules, options, true); !checked) return report("run", checked.error());
+  return print_dry_run("run", options.live);
+}
+
 class run {
  public:
   explicit run(const run_options& options) : options_(options), to_(STDOUT_FILENO) {}
@@ -101,10 +116,7 @@ class run {
   outcome<void> start() {
     auto rules = compile_rules(options_.rules);
     if (!rules) return std::unexpected(rules.error());
-    if (!options_.metrics.empty() && !is_metrics_address(options_.metrics)) {
-      return fail(wrong_usage, fmt::format("--metrics: '{}': expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100",
-                                           options_.metrics));
-    }
+    if (auto checked = check_metrics(options_); !checked) return checked;
     auto copies = duplicator::open(options_.duplicate_mark);
     if (copies) {
       copies_.emplace(*std::move(copies));
@@ -288,10 +300,7 @@ int run_main(int argc, char** argv) {
   add_options(line, options);
   if (const auto end = line.parse(argc, argv)) return *end;
   block_signals();
-  if (options.live.selection.is_dry_run()) {
-    if (const auto rules = compile_rules(options.rules); !rules) return report("run", rules.error());
-    return print_dry_run("run", options.live);
-  }
+  if (options.live.selection.is_dry_run()) return dry_run(options);
   run running(options);
   if (auto started = running.start(); !started) return report("run", started.error());
   const auto served = running.serve();

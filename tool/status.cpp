@@ -35,7 +35,7 @@ int status_main(int argc, char** argv) {
   for (int looks = 1;; ++looks) {
     const auto made = make_queue_report();
     if (!made) return report("status", made.error());
-    std::string text = json ? to_json(*made) : prometheus ? to_prometheus(*made) : to_text(*made, colours);
+    std::string text = json ? to_json(*made, watch) : prometheus ? to_prometheus(*made) : to_text(*made, colours);
     // From the top left corner, and what was there goes with the new lines.
     if (watch && colours && !json && !prometheus) text.insert(0, "\033[H\033[2J");
     fmt::print("{}", text);

@@ -35,6 +35,9 @@ expect 2 'ipq: there is no command nonsense; ipq --help lists them' help nonsens
 expect 2 "ipq status: --netns: '' is no name of a network namespace" status --netns ''
 expect 1 'network namespace no_such: there is no /run/netns/no_such; `ip netns list` shows names' status --netns no_such
 expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/null
+# What was typed can't steer a terminal or make a line of its own.
+expect 2 'ipq: there is no command a?b?[31m; ipq' $'a\nb\e[31m'
+expect 1 'network namespace a?b: there is no /run/netns/a?b; `ip' status --netns $'a\nb'
 
 "$ipq" --help >/dev/full 2>/dev/null
 [ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device' ] ||
@@ -49,11 +52,20 @@ echo accept >"$place/rules"
 chmod 0 "$place/rules"
 as_user=()
 [ "$(id -u)" != 0 ] || as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+expect_forbidden() {
+  local text=$1 output status=0
+  shift
+  output=$("${as_user[@]}" "$place/ipq" "$@" 2>&1) || status=$?
+  [ "$status" = 3 ] && [ "$output" = "$text" ] ||
+    { echo "ipq $*, which may not be read: status $status: $output"; faults=$((faults + 1)); }
+}
 if "${as_user[@]}" true 2>/dev/null; then
-  status=0
-  output=$("${as_user[@]}" "$place/ipq" check -f "$place/rules" 2>&1) || status=$?
-  [ "$status" = 3 ] && [ "$output" = "ipq check: $place/rules: cannot open: Permission denied" ] ||
-    { echo "rules that may not be read: status $status: $output"; faults=$((faults + 1)); }
+  expect_forbidden "ipq check: $place/rules: cannot open: Permission denied" check -f "$place/rules"
+  expect_forbidden "ipq check: rule 1:1:14: $place/rules: cannot open: Permission denied
+  accept : src @$place/rules
+               ^" check "accept : src @$place/rules"
+  expect_forbidden "ipq replay: $place/rules: open capture: Permission denied" replay "$place/rules" accept
+  expect_forbidden "ipq compare: $place/rules: open capture: Permission denied" compare "$place/rules" "$place/rules"
 fi
 
 [ "$faults" = 0 ]

@@ -322,7 +322,8 @@ TEST_F(live, queue_taken_says_by_whom) {
   live_command watch({"watch", "-q", "7"});
   const auto second = ipq("watch -q 7");
   EXPECT_EQ(second.status, 4);
-  EXPECT_EQ(second.output, "ipq watch: bind queue 7: owned by ipq (pid " + std::to_string(watch.pid()) + ")\n");
+  EXPECT_EQ(second.output, "ipq watch: bind queue 7: owned by ipq (pid " + std::to_string(watch.pid()) +
+                               "); end it, or serve another queue with -q\n");
   // Nothing of a range is kept, and nothing is installed.
   const auto range = ipq("watch -q 6-7 --select output tcp");
   EXPECT_NE(range.status, 0);
@@ -372,6 +373,11 @@ TEST_F(live, mistakes_are_told_and_nothing_is_started) {
       {{"watch", "--dry-run"}, "--dry-run: there is no --select to print"},
       {{"watch", "--select", "outside", "udp dport 1"}, "outside"},
       {{"watch", "--select", "output", "udp dprt 1"}, "udp dprt 1"},
+      {{"watch", "--select", "output", "udp dprt 1", "--dry-run"}, "udp dprt 1"},
+      {{"watch", "--select", "output", "icmp"}, "; matches are in the words of nft(8), as 'ip protocol icmp'\n"},
+      {{"watch", "--a\nb\x1b[31m"}, "--a?b?[31m"},
+      {{"watch", "--fail", "x\ny"}, "'x?y': expected open or closed"},
+      {{"watch", "--select", "out\nx", ""}, "--select out?x: no such hook"},
       {{"watch", "--select", "output", "udp dport 1 drop"}, "drop"},
       {{"watch", "udp", "prt", "5"}, "ipq watch: filter:1:5: "},
       {{"drop", "--else", "perhaps"}, "ipq drop: --else: 'perhaps': expected accept or drop; "},

@@ -565,6 +565,8 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
       {{"run", "accept", "--else", "no"}, "--else: 'no': expected accept or drop"},
       {{"run", "queue 3", "-q", "2-4"}, "ipq run: queue 3: is served here, so packets would come back for ever"},
       {{"run", "dorp", "--dry-run"}, "ipq run: rule 1:1:1: "},
+      {{"run", "queue 0", "--dry-run"}, "ipq run: queue 0: is served here"},
+      {{"run", "accept", "--metrics", "there", "--dry-run"}, "ipq run: --metrics: 'there': expected ADDRESS:PORT"},
       {{"run", "set ttl 1", "--copy-range", "64"},
        "--copy-range: rules with set, replace or corrupt take whole packets"},
   };

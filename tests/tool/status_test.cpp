@@ -152,6 +152,11 @@ TEST_F(status, again_and_again) {
             "There is no queue, and no rule that feeds one.\n");
 }
 
+TEST_F(status, watched_for_machines_is_an_object_a_line) {
+  EXPECT_EQ(must_ipq("status --json --watch --count 2 --interval 0.01"),
+            "{\"queues\":[],\"unserved\":[]}\n{\"queues\":[],\"unserved\":[]}\n");
+}
+
 TEST_F(status, wrong_usage) {
   EXPECT_EQ(ipq("status --json --prometheus").status, 2);
   EXPECT_EQ(ipq("status --count 3").status, 2);

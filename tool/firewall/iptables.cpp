@@ -25,12 +25,19 @@ std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
 }
 
+// The program over nftables says its name and version, a colon, and the cause in the next line.
+std::string cause_in(std::string_view output) {
+  std::string cause = first_line(output);
+  if (cause.ends_with(": ")) cause += first_line(output.substr(output.find(cause) + cause.size()));
+  return cause;
+}
+
 outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text) {
   if (text.empty()) return {};
   const auto program = program_name(kind, ipv6, "-restore");
   const auto ended = run_program({program, "--noflush", "-w", "10"}, text);
   if (ended.status == 0) return {};
-  return fail(kernel_lacks, fmt::format("{}: {}", program, first_line(ended.output)));
+  return fail(kernel_lacks, fmt::format("{}: {}", program, cause_in(ended.output)));
 }
 
 /// Whether there can be rules of a kind: asking costs less than starting iptables-save, and makes no table.

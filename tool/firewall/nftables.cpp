@@ -125,7 +125,11 @@ outcome<void> check_matches(std::span<const selector> selectors) {
   for (const auto& each : selectors) {
     const auto checked = nftables().check(nft_table({&each, 1}, {}, {}, "ipq_asks", false, "counter"));
     if (!checked) {
-      return fail(wrong_usage, fmt::format("{}: {}", each.text(), checked.error().message));
+      // It is asked with a statement behind the match.
+      std::string why = checked.error().message;
+      if (const auto at = why.find("unexpected counter"); at != std::string::npos) why.replace(at + 11, 7, "end");
+      return fail(wrong_usage,
+                  fmt::format("{}: {}; matches are in the words of nft(8), as 'ip protocol icmp'", each.text(), why));
     }
   }
   return {};

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "command_line.hpp"
+#include "firewall/nftables.hpp"
 
 namespace tool::firewall {
 namespace {
@@ -40,6 +41,10 @@ outcome<std::vector<selector>> selection_options::selectors() const {
 outcome<std::string> selection_options::dry_run(const queue_range& queues) const {
   const auto selected = selectors();
   if (!selected) return std::unexpected(selected.error());
+  // nft knows its words best, where it may be asked.
+  if (find_nft_abilities().tables) {
+    if (auto checked = check_matches(*selected); !checked) return std::unexpected(checked.error());
+  }
   return firewall::dry_run(*selected, queues, policy());
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "printable.hpp"
+
 namespace tool::firewall {
 namespace {
 
@@ -63,7 +65,7 @@ outcome<selector> parse_selector(std::string_view hook, std::string_view match) 
   if (!at) {
     return fail(wrong_usage, fmt::format("--select {}: no such hook; there are prerouting, input, forward, output, "
                                          "postrouting",
-                                         hook));
+                                         printable(hook)));
   }
   selector made{*at, std::string(match)};
   const auto refused = [&](std::string_view why) {

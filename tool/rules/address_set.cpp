@@ -253,8 +253,9 @@ class address_set::loader {
 };
 
 std::expected<address_set, std::vector<diagnostic>> address_set::read(const std::filesystem::path& file) {
-  const auto unreadable = [&](std::string why) {
-    return std::unexpected(std::vector{diagnostic{.file = file.string(), .message = std::move(why)}});
+  const auto unreadable = [&](file_error why) {
+    return std::unexpected(
+        std::vector{diagnostic{.file = file.string(), .message = std::move(why.text), .forbidden = why.forbidden}});
   };
   auto input = input_file::open(file);
   if (!input) return unreadable(std::move(input.error()));

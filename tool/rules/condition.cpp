@@ -282,7 +282,8 @@ std::shared_ptr<const address_set> set_library::find(const std::filesystem::path
   if (const auto known = known_.find(path); known != known_.end()) return known->second;
   auto read = address_set::read(path);
   if (!read && read.error().front().line == 0) {
-    throw fault{column, fmt::format("{}: {}", path.string(), read.error().front().message)};
+    const auto& why = read.error().front();
+    throw fault{column, fmt::format("{}: {}", path.string(), why.message), why.forbidden};
   }
   auto& entry = known_[path];
   if (read) {

@@ -15,6 +15,7 @@ namespace ipq::tool::rules {
 struct fault {
   std::size_t column;  ///< from 1; 0: the line as a whole
   std::string message;
+  bool forbidden = false;  ///< as in a diagnostic
 };
 
 /// Faults up to a number that somebody may still want to read.

@@ -14,21 +14,24 @@
 namespace ipq::tool::rules {
 namespace {
 
-std::unexpected<std::string> failed_to(const char* what) {
-  return std::unexpected(fmt::format("cannot {}: {}", what, std::generic_category().message(errno)));
+std::unexpected<file_error> failed_to(const char* what) {
+  const int error = errno;
+  return std::unexpected(
+      file_error{fmt::format("cannot {}: {}", what, std::generic_category().message(error)), error == EACCES});
 }
 
 }  // namespace
 
-std::expected<input_file, std::string> input_file::open(const std::filesystem::path& name) {
+std::expected<input_file, file_error> input_file::open(const std::filesystem::path& name) {
   // O_NONBLOCK: a named pipe that nobody writes to would keep open() waiting.
   const int fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) return failed_to("open");
   input_file made(fd);
   struct stat what {};
   if (fstat(fd, &what) != 0) return failed_to("open");
-  if (S_ISDIR(what.st_mode)) return std::unexpected("is a directory; a file was expected");
-  if (!S_ISREG(what.st_mode)) return std::unexpected("is no regular file, and could not be read again for a reload");
+  if (S_ISDIR(what.st_mode)) return std::unexpected(file_error{"is a directory; a file was expected"});
+  if (!S_ISREG(what.st_mode))
+    return std::unexpected(file_error{"is no regular file, and could not be read again for a reload"});
   return made;
 }
 
@@ -44,7 +47,7 @@ input_file::~input_file() {
 }
 
 // NOLINTNEXTLINE(readability-make-member-function-const): the next read goes on behind this one
-std::expected<std::size_t, std::string> input_file::read(std::span<char> into) {
+std::expected<std::size_t, file_error> input_file::read(std::span<char> into) {
   for (;;) {
     const ssize_t got = ::read(fd_, into.data(), into.size());
     if (got >= 0) return static_cast<std::size_t>(got);

@@ -10,17 +10,22 @@
 
 namespace ipq::tool::rules {
 
-/// Owns the descriptor. Errors are texts: "cannot open: No such file or directory".
+struct file_error {
+  std::string text;        ///< "cannot open: No such file or directory"
+  bool forbidden = false;  ///< the file may not be read: EACCES
+};
+
+/// Owns the descriptor.
 class input_file {
  public:
   /// Refuses what is no regular file: a pipe or a device might never end, and could not be read again for a reload.
-  [[nodiscard]] static std::expected<input_file, std::string> open(const std::filesystem::path& name);
+  [[nodiscard]] static std::expected<input_file, file_error> open(const std::filesystem::path& name);
   input_file(input_file&& other) noexcept;
   input_file& operator=(input_file&& other) noexcept;
   ~input_file();
 
   /// As many bytes as are there; 0 at the end.
-  [[nodiscard]] std::expected<std::size_t, std::string> read(std::span<char> into);
+  [[nodiscard]] std::expected<std::size_t, file_error> read(std::span<char> into);
 
  private:
   explicit input_file(int fd) noexcept : fd_(fd) {}

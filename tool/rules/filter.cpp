@@ -22,7 +22,7 @@ std::expected<filter, std::vector<diagnostic>> filter::compile(const source& fro
     auto made = std::make_shared<condition>(read_condition(reader, from.folder, sets));
     if (faults.empty()) return filter(std::move(made));
   } catch (fault& what) {
-    faults.add({from.name, 1, what.column, std::move(what.message), from.text.substr(0, longest)});
+    faults.add({from.name, 1, what.column, std::move(what.message), from.text.substr(0, longest), what.forbidden});
   }
   return std::unexpected(std::move(faults).take());
 }

@@ -54,8 +54,8 @@ std::expected<ruleset, std::vector<diagnostic>> ruleset::compile(std::span<const
       try {
         read_line(line, number, from, context, *made);
       } catch (fault& what) {
-        faults.add(
-            {from.name, number, what.column, std::move(what.message), std::string(line.substr(0, longest_line))});
+        faults.add({from.name, number, what.column, std::move(what.message), std::string(line.substr(0, longest_line)),
+                    what.forbidden});
       }
     }
   }

@@ -10,8 +10,9 @@ namespace ipq::tool::rules {
 
 std::expected<source, diagnostic> read_source(const std::filesystem::path& file) {
   constexpr std::size_t most = std::size_t{64} << 20;
-  const auto fault = [&](std::string message) {
-    return std::unexpected(diagnostic{.file = file.string(), .message = std::move(message)});
+  const auto fault = [&](file_error what) {
+    return std::unexpected(
+        diagnostic{.file = file.string(), .message = std::move(what.text), .forbidden = what.forbidden});
   };
 
   auto input = input_file::open(file);
@@ -23,7 +24,7 @@ std::expected<source, diagnostic> read_source(const std::filesystem::path& file)
     if (!got) return fault(got.error());
     if (*got == 0) return made;
     made.text.append(buffer.data(), *got);
-    if (made.text.size() > most) return fault("is larger than 64 MiB: that is no file of rules");
+    if (made.text.size() > most) return fault({"is larger than 64 MiB: that is no file of rules"});
   }
 }
 
