@@ -217,7 +217,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
   request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
   wire::config wanted{.queue = number_};
-  const auto send = [&] {
+  const auto ask = [&] {
     const note_fields fields = write_note(note);
     wanted.sequence = fields.sequence;
     wanted.port_id = fields.port_id;
@@ -229,7 +229,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
     // The kernel passes over an unknown mode; what it refuses in any case is a change of flags that names none.
     wanted.flags = {0, 0};
     wanted.without_mask = true;
-    return send();
+    return ask();
   }
   if (!shared_) look_for_refused_bind();
   const lock locked(*this);
@@ -250,7 +250,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
     // Refused only where the socket is no socket of the kernel's, as in tests.
     static_cast<void>(socket_.enable_timestamps());
   }
-  const auto sent = send();
+  const auto sent = ask();
   if (!sent && wanted.command) bound_ = false;
   return sent;
 }

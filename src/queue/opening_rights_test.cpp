@@ -340,5 +340,47 @@ TEST_F(queue_opening, what_came_with_a_queue_has_to_be_received_before_it_is_giv
   ::close(must(std::move(q).release()));
 }
 
+TEST_F(live_queue, conntrack_is_granted_or_refused_with_the_reason) {
+  const auto refused = queue::open({.number = number, .conntrack = true});
+  if (refused) return;
+  EXPECT_TRUE(refused.error().is(EOPNOTSUPP));
+  EXPECT_EQ(refused.error().message(),
+            "bind queue 3: Operation not supported: conntrack needs nf_conntrack_netlink in the kernel "
+            "(CONFIG_NETFILTER_NETLINK_GLUE_CT)");
+}
+
+TEST_F(live_queue, bad_options_are_refused) {
+  const std::array<std::byte, 1> byte{};
+  for (const queue_options& bad : {queue_options{.number = number, .copy_range = 65532},
+                                   queue_options{.number = number, .metadata_only = true, .copy_range = 1},
+                                   queue_options{.number = number, .unanswered = verdict::drop().with_payload(byte)},
+                                   queue_options{.number = number, .verdict_delay = -1ms}}) {
+    const auto refused = queue::open(bad);
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(refused.error().is(EINVAL)) << refused.error().message();
+  }
+}
+
+TEST_F(live_queue, taken_queue_names_its_owner) {
+  const queue q = must_open();
+  const auto refused = queue::open({.number = number});
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().is(EBUSY));
+  if (kernel_tests::queue_counters_are_shown()) {
+    EXPECT_EQ(refused.error().owner, ::getpid());
+    EXPECT_EQ(refused.error().message(), std::string("bind queue 3: owned by ") + refused.error().owner_name.data() +
+                                             " (pid " + std::to_string(::getpid()) + ")");
+  }
+}
+
+TEST_F(live_queue, missing_right_is_told_apart) {
+  const unit_tests::without_net_admin powerless;
+  const auto refused = queue::open({.number = number});
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().is(EPERM));
+  EXPECT_EQ(refused.error().message(),
+            "bind queue 3: Operation not permitted: needs CAP_NET_ADMIN in this network namespace, as root has");
+}
+
 }  // namespace
 }  // namespace ipq
