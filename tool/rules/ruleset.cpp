@@ -17,7 +17,7 @@ constexpr std::size_t longest_line = 65536;
 
 void read_line(std::string_view line, std::size_t number, const source& from, compilation& context, compiled& into) {
   if (line.size() > longest_line) {
-    throw fault{0, fmt::format("the line has {} bytes; expected at most {}", line.size(), longest_line)};
+    throw fault{longest_line + 1, fmt::format("the line has {} bytes; expected at most {}", line.size(), longest_line)};
   }
   if (const auto nul = line.find('\0'); nul != std::string_view::npos) {
     throw fault{nul + 1, "a NUL byte: expected text"};

@@ -267,7 +267,8 @@ TEST(ruleset, what_is_no_text) {
   using namespace std::string_literals;
   EXPECT_EQ(faults_of("accept\ndrop\0 : udp\n"s), "rules:2:5: a NUL byte: expected text\n  drop? : udp\n      ^\n");
   EXPECT_EQ(faults_of("accept\n" + std::string(1'000'000, 'x')),
-            "rules:2: the line has 1000000 bytes; expected at most 65536\n");
+            "rules:2:65537: the line has 1000000 bytes; expected at most 65536\n  ..." + std::string(60, 'x') + "\n  " +
+                std::string(63, ' ') + "^\n");
   EXPECT_EQ(faults_of("accept \x1b[2J"),
             "rules:1:8: expected ',' and another action, or ':' and a filter, not "
             "'?[2J'\n  accept ?[2J\n         ^\n");
