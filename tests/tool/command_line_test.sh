@@ -55,17 +55,17 @@ as_user=()
 expect_forbidden() {
   local text=$1 output status=0
   shift
-  output=$("${as_user[@]}" "$place/ipq" "$@" 2>&1) || status=$?
+  output=$(cd "$place" && "${as_user[@]}" ./ipq "$@" 2>&1) || status=$?
   [ "$status" = 3 ] && [ "$output" = "$text" ] ||
     { echo "ipq $*, which may not be read: status $status: $output"; faults=$((faults + 1)); }
 }
 if "${as_user[@]}" true 2>/dev/null; then
-  expect_forbidden "ipq check: $place/rules: cannot open: Permission denied" check -f "$place/rules"
-  expect_forbidden "ipq check: rule 1:1:14: $place/rules: cannot open: Permission denied
-  accept : src @$place/rules
-               ^" check "accept : src @$place/rules"
-  expect_forbidden "ipq replay: $place/rules: open capture: Permission denied" replay "$place/rules" accept
-  expect_forbidden "ipq compare: $place/rules: open capture: Permission denied" compare "$place/rules" "$place/rules"
+  expect_forbidden "ipq check: rules: cannot open: Permission denied" check -f rules
+  expect_forbidden "ipq check: rule 1:1:14: rules: cannot open: Permission denied
+  accept : src @rules
+               ^" check "accept : src @rules"
+  expect_forbidden "ipq replay: rules: open capture: Permission denied" replay rules accept
+  expect_forbidden "ipq compare: rules: open capture: Permission denied" compare rules rules
 fi
 
 [ "$faults" = 0 ]
