@@ -2,6 +2,7 @@
 #include "memory.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 
