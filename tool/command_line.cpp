@@ -108,25 +108,26 @@ std::optional<int> command_line::parse(int argc, char** argv) {
   return std::nullopt;
 }
 
-outcome<void> enter_netns(const std::string& given) {
-  const std::string place = given.find('/') == std::string::npos ? "/run/netns/" + given : given;
-  const std::string name = printable(given), path = printable(place);
-  const int fd = ::open(place.c_str(), O_RDONLY | O_CLOEXEC);
+outcome<void> enter_netns(const std::string& name) {
+  const std::string path = name.find('/') == std::string::npos ? "/run/netns/" + name : name;
+  const std::string shown = printable(name), place = printable(path);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     if (errno == ENOENT) {
-      return fail(failed, fmt::format("network namespace {}: there is no {}; `ip netns list` shows names", name, path));
+      return fail(failed,
+                  fmt::format("network namespace {}: there is no {}; `ip netns list` shows names", shown, place));
     }
     return fail(errno == EACCES ? no_rights : failed,
-                fmt::format("network namespace {}: open {}: {}", name, path, std::strerror(errno)));
+                fmt::format("network namespace {}: open {}: {}", shown, place, std::strerror(errno)));
   }
   const int moved = ::setns(fd, CLONE_NEWNET);
   const int error = moved == 0 ? 0 : errno;
   ::close(fd);
   if (error == EPERM) {
-    return fail(no_rights, fmt::format("network namespace {}: entering it takes CAP_SYS_ADMIN, as root has", name));
+    return fail(no_rights, fmt::format("network namespace {}: entering it takes CAP_SYS_ADMIN, as root has", shown));
   }
-  if (error == EINVAL) return fail(failed, fmt::format("network namespace {}: {} is none", name, path));
-  if (error != 0) return fail(failed, fmt::format("network namespace {}: {}", name, std::strerror(error)));
+  if (error == EINVAL) return fail(failed, fmt::format("network namespace {}: {} is none", shown, place));
+  if (error != 0) return fail(failed, fmt::format("network namespace {}: {}", shown, std::strerror(error)));
   return {};
 }
 

@@ -55,7 +55,10 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
       if (auto given = from.set_verdict(each, ipq::verdict::accept()); !given) return given;
       continue;
     }
-    const rules::decision& decision = within_limits(each, engine_.judge(each, time_of(arrival_)), instead);
+    const rules::decision& judged = engine_.judge(each, time_of(arrival_));
+    const bool fits = judged.delay <= rules::time::zero() || delayed_.admit(delayed_size(each, judged));
+    if (!fits) instead = beyond_limits(judged);
+    const rules::decision& decision = fits ? judged : instead;
     if (!decision.logs.empty()) print_logs(lines_, each, decision, names_, job_.style, wall_clock::now());
     if (!decision.records.empty()) record(each, decision);
     if (auto carried = carry_out(from, each, decision); !carried) return carried;
@@ -78,11 +81,9 @@ std::size_t rule_handler::delayed_size(const ipq::packet& packet, const rules::d
   return packet.original_length + decision.verdict.payload().size() + decision.duplicate.size();
 }
 
-// What was decided, or for one more than may wait what becomes of it instead, at once.
-const rules::decision& rule_handler::within_limits(const ipq::packet& packet, const rules::decision& decision,
-                                                   rules::decision& instead) {
-  if (decision.delay <= rules::time::zero() || delayed_.admit(delayed_size(packet, decision))) return decision;
-  instead = decision;
+// For one more than may wait: what becomes of it, at once.
+rules::decision rule_handler::beyond_limits(const rules::decision& decision) const {
+  rules::decision instead = decision;
   instead.verdict =
       delayed_.limits().beyond == ipq::verdict::action::accept ? ipq::verdict::accept() : ipq::verdict::drop();
   instead.delay = {};

@@ -95,8 +95,7 @@ class rule_handler final : public handler {
   [[nodiscard]] rules::engine make_engine(rules::ruleset what) const;
   ipq::result<void> carry_out(ipq::source& from, const ipq::packet& packet, const rules::decision& decision);
   [[nodiscard]] static std::size_t delayed_size(const ipq::packet& packet, const rules::decision& decision) noexcept;
-  [[nodiscard]] const rules::decision& within_limits(const ipq::packet& packet, const rules::decision& decision,
-                                                     rules::decision& instead);
+  [[nodiscard]] rules::decision beyond_limits(const rules::decision& decision) const;
   ipq::result<void> delay(ipq::source& from, const ipq::packet& packet, const rules::decision& decision);
   ipq::result<void> release(waiting&& one, steady::time_point now);
   void record(const ipq::packet& packet, const rules::decision& decision);
