@@ -257,6 +257,20 @@ INSTANTIATE_TEST_SUITE_P(
                             "35: 'foo' is no word of the filter language, and names of hosts are not "
                             "looked up: expected an address"}));
 
+// libpcap takes what is no address, though it has colons, for a name and what follows it.
+TEST(ruleset, what_only_looks_like_an_address_is_not_looked_up) {
+  for (const std::string name :
+       {"1010db8::", "face:b00c", "a:b:c:d:e:f:0", "12:34:56:78:9a:bcd", "fe80::1::2", "abc:"}) {
+    EXPECT_TRUE(faults_of("drop : host " + name)
+                    .starts_with("rules:1:13: '" + name + "' is no word of the filter language, and names of hosts"))
+        << name;
+  }
+  for (const char* fine : {"drop : host 2001:db8::1", "drop : net 2001:db8::/32", "drop : host ::ffff:192.0.2.1 or ip6",
+                           "drop : tcp[tcpflags:1] & 2 != 0", "drop : ip[0:0x2] = 5", "drop : ip[ 8:1 ] < 5"}) {
+    EXPECT_EQ(faults_of(fine), "") << fine;
+  }
+}
+
 TEST(ruleset, nested_too_deep) {
   const temporary_file addresses("192.0.2.1\n");
   const std::string deep = "drop : " + std::string(60, '(') + "@" + addresses.path().string() + std::string(60, ')');

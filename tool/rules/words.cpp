@@ -2,6 +2,7 @@
 // Knows the words of pcap-filter(7), as far as they can stand where a name could.
 #include "words.hpp"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -240,18 +241,33 @@ bool is_dotted(std::string_view word) {
   }
 }
 
-// What holds a colon is an address or the inside of [offset:size]: libpcap's names have none.
-bool holds_no_name(std::string_view word) {
-  if (word.find(':') == std::string_view::npos) return is_keyword(word) || is_number(word) || is_dotted(word);
+// Calls `fits` with what stands between the colons; whether it says yes to each.
+template <class Fits>
+bool each_part(std::string_view word, Fits fits) {
   for (;;) {
     const auto colon = word.find(':');
-    const std::string_view part = word.substr(0, colon);
-    if (!part.empty() && !is_keyword(part) && !is_number(part) && !is_dotted(part) && !consists_of(part, hex_digits)) {
-      return false;
-    }
+    if (!fits(word.substr(0, colon))) return false;
     if (colon == std::string_view::npos) return true;
     word.remove_prefix(colon + 1);
   }
+}
+
+bool is_hardware_address(std::string_view word) {
+  return std::ranges::count(word, ':') == 5 &&
+         each_part(word, [](std::string_view part) { return part.size() <= 2 && consists_of(part, hex_digits); });
+}
+
+bool is_ipv6(std::string_view word) {
+  in6_addr parsed{};
+  return inet_pton(AF_INET6, std::string(word).c_str(), &parsed) == 1;
+}
+
+// What holds a colon is an address or the inside of [offset:size]. Of anything else, as of "face:b00c", libpcap takes
+// the beginning for a name.
+bool holds_no_name(std::string_view word) {
+  if (word.find(':') == std::string_view::npos) return is_keyword(word) || is_number(word) || is_dotted(word);
+  return is_hardware_address(word) || is_ipv6(word) ||
+         each_part(word, [](auto part) { return part.empty() || is_keyword(part) || is_number(part); });
 }
 
 bool is_word_character(char c) {
