@@ -34,6 +34,8 @@ TEST_F(queue, holds_1024_small_packets_and_drops_the_rest) {
   for (auto protocol : {ipv4, ipv6}) {
     const flow& packets = flow_of(protocol).rule();
     handle h{protocol, IPQ_COPY_PACKET};
+    constexpr size_t needed = 1024 * 1024;  // nearly a KiB each
+    if (status_of(h).receive_buffer < needed && !global_root("a receive buffer beyond net.core.rmem_max")) return;
     expect_to_hold(h, 1024, packets, 1100, 10);
     EXPECT_EQ(stats_of(h).lost_no_buffer, 0u);
     if (queue_counters_are_shown()) {
