@@ -239,8 +239,8 @@ TEST_F(workers_test, the_sum_is_exact_under_overload) {
       return turn % (2 + worker) == 0 ? verdict::accept() : verdict::drop();
     });
   });
-  std::thread watcher([&] {
-    while (!full) {
+  std::jthread watcher([&](const std::stop_token& test_ends) {
+    while (!full && !test_ends.stop_requested()) {
       const statistics s = pool.stats();
       EXPECT_LE(s.accepted + s.dropped, s.received);
       if (s.in_kernel && s.in_kernel->lost_queue_full + s.in_kernel->lost_no_buffer > 500) full = true;
