@@ -19,6 +19,14 @@ std::size_t index_of(bool ipv6) noexcept {
   return ipv6 ? 1 : 0;
 }
 
+/// The kernel passes over an unknown mode; what it refuses in any case is a change of flags that names none.
+wire::config refused_config(std::uint16_t queue) noexcept {
+  wire::config made{.queue = queue};
+  made.flags = {0, 0};
+  made.without_mask = true;
+  return made;
+}
+
 iovec part_of(std::span<const std::byte> bytes) noexcept {
   return {const_cast<std::byte*>(bytes.data()), bytes.size()};
 }
@@ -114,15 +122,7 @@ void kernel_queue::wake_direct_reads(const kernel_handle& first) {
 }
 
 void kernel_queue::provoke_refusal() {
-  const note_fields fields = write_note({.internal = true, .mode = mode_note{}});
-  alignas(4) std::byte request[wire::max_config_size];
-  const std::size_t length = wire::encode_config({.queue = number_,
-                                                  .sequence = fields.sequence,
-                                                  .port_id = fields.port_id,
-                                                  .flags = {{0, 0}},
-                                                  .without_mask = true},
-                                                 request);
-  static_cast<void>(socket_.send(std::span<const std::byte>(request, length)));
+  static_cast<void>(ask(refused_config(number_), {.internal = true, .mode = mode_note{}}));
 }
 
 void kernel_queue::leave(const kernel_handle& who) {
@@ -139,26 +139,21 @@ void kernel_queue::leave(const kernel_handle& who) {
       left.insert(waiting);
       return true;
     });
-    if (members_[1 - index].has_mode && bound()) ask_for_less();
+    // What can fail is memory; the kernel then goes on with more than is needed.
+    if (members_[1 - index].has_mode && bound()) {
+      static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));
+    }
   }
   for (const auto& [id, whose] : left) drop(id);
 }
 
-void kernel_queue::ask_for_less() {
-  const copy_parameters needed = needed_copies();
-  const queue_limits limits = needed_limits();
-  const note_fields fields = write_note({.internal = true, .mode = mode_note{}});
+result<void> kernel_queue::ask(wire::config wanted, const request_note& note) const {
+  const note_fields fields = write_note(note);
+  wanted.sequence = fields.sequence;
+  wanted.port_id = fields.port_id;
   alignas(4) std::byte request[wire::max_config_size];
-  const std::size_t length =
-      wire::encode_config({.queue = number_,
-                           .sequence = fields.sequence,
-                           .port_id = fields.port_id,
-                           .copy = {{static_cast<wire::copy_mode>(needed.mode), needed.range}},
-                           .max_length = limits.max_length,
-                           .flags = {{limits.fail_open ? wire::queue_fail_open : 0U, wire::queue_fail_open}}},
-                          request);
-  // What can fail is memory; the kernel then goes on with more than is needed.
-  static_cast<void>(socket_.send(std::span<const std::byte>(request, length)));
+  const std::size_t length = wire::encode_config(wanted, request);
+  return socket_.send(std::span<const std::byte>(request, length));
 }
 
 result<void> kernel_queue::ask_for_access() {
@@ -204,6 +199,18 @@ queue_limits kernel_queue::needed_limits() const noexcept {
   return needed;
 }
 
+wire::config kernel_queue::needed_config() const noexcept {
+  const copy_parameters copies = needed_copies();
+  const queue_limits limits = needed_limits();
+  wire::config needed{.queue = number_};
+  needed.copy = {static_cast<wire::copy_mode>(copies.mode), copies.range};
+  needed.max_length = limits.max_length;
+  // Where there was another handle, the kernel may have what that one wanted.
+  if (limits.fail_open || shared_)
+    needed.flags = {limits.fail_open ? wire::queue_fail_open : 0U, wire::queue_fail_open};
+  return needed;
+}
+
 queue_limits kernel_queue::limits(const kernel_handle& who) {
   const lock locked(*this);
   if (std::ranges::none_of(members_, [](const member& each) { return each.who != nullptr && each.has_mode; })) {
@@ -216,33 +223,13 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   if (const auto access = ask_for_access(); !access) return access;
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
   request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
-  wire::config wanted{.queue = number_};
-  const auto ask = [&] {
-    const note_fields fields = write_note(note);
-    wanted.sequence = fields.sequence;
-    wanted.port_id = fields.port_id;
-    alignas(4) std::byte request[wire::max_config_size];
-    const std::size_t length = wire::encode_config(wanted, request);
-    return socket_.send(std::span<const std::byte>(request, length));
-  };
-  if (copies.mode > IPQ_COPY_PACKET) {
-    // The kernel passes over an unknown mode; what it refuses in any case is a change of flags that names none.
-    wanted.flags = {0, 0};
-    wanted.without_mask = true;
-    return ask();
-  }
+  if (copies.mode > IPQ_COPY_PACKET) return ask(refused_config(number_), note);
   if (!shared_) look_for_refused_bind();
   const lock locked(*this);
   member& setting = members_[index_of(who.ipv6())];
   setting.copies = copies;
   setting.has_mode = true;
-  const copy_parameters needed = needed_copies();
-  const queue_limits limits = needed_limits();
-  wanted.copy = {static_cast<wire::copy_mode>(needed.mode), needed.range};
-  wanted.max_length = limits.max_length;
-  // Where there was another handle, the kernel may have what that one wanted.
-  if (limits.fail_open || shared_)
-    wanted.flags = {limits.fail_open ? wire::queue_fail_open : 0U, wire::queue_fail_open};
+  wire::config wanted = needed_config();
   if (!bound()) {
     note.mode->bind = ++bind_attempt_ & bind_attempt_mask;
     wanted.command = wire::config_command::bind;
@@ -250,7 +237,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
     // Refused only where the socket is no socket of the kernel's, as in tests.
     static_cast<void>(socket_.enable_timestamps());
   }
-  const auto sent = ask();
+  const auto sent = ask(wanted, note);
   if (!sent && wanted.command) bound_ = false;
   return sent;
 }

@@ -108,11 +108,12 @@ class kernel_queue final : public shared_between_handles {
   class lock;
   [[nodiscard]] queue_limits needed_limits() const noexcept;
   [[nodiscard]] copy_parameters needed_copies() const noexcept;
+  [[nodiscard]] wire::config needed_config() const noexcept;
 
   kernel_queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened) noexcept
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
-  void ask_for_less();
+  result<void> ask(wire::config wanted, const request_note& note) const;
   void set_receive_buffer() const noexcept;
   result<void> ask_for_access();
   result<void> share_with_relay(kernel_handle& first);

@@ -99,7 +99,6 @@ TEST_F(live_queue, full_receive_buffer_lets_pass_and_says_so_where_the_queue_fai
   EXPECT_TRUE(flow4().nothing_arrived());
 }
 
-// What it gives where it is granted is tested in tests/stock_kernels.
 TEST_F(live_queue, gone_packet_is_an_event_and_no_error) {
   queued();
   queue q = must_open();

@@ -340,6 +340,7 @@ TEST_F(queue_opening, what_came_with_a_queue_has_to_be_received_before_it_is_giv
   ::close(must(std::move(q).release()));
 }
 
+// What it gives where it is granted is tested in tests/stock_kernels.
 TEST_F(live_queue, conntrack_is_granted_or_refused_with_the_reason) {
   const auto refused = queue::open({.number = number, .conntrack = true});
   if (refused) return;

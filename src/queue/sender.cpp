@@ -179,9 +179,9 @@ void sender::take_back(verdict::action what, std::uint64_t count, std::uint64_t&
 
 std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept {
   const std::lock_guard locked(mutex_);
-  // An answer to a later message, as where the queue is somebody else's, is about what the first one's has counted.
-  if (code == EPERM && !cookie.first && refused_whole_) return 0;
   if (code == EPERM) {
+    // An answer to a later message, as where the queue is somebody else's, is about what the first one's has counted.
+    if (!cookie.first && refused_whole_) return 0;
     const auto whole = std::ranges::find_if(
         sent_, [&](const datagram_load& each) { return each.messages != 0 && each.first_id == id; });
     refused_whole_ = whole != sent_.end();
