@@ -15,9 +15,10 @@ struct queue_status {
   enum class copy_mode : std::uint8_t { none = 0, metadata = 1, packet = 2 };
 
   std::uint16_t number = 0;
-  std::uint32_t port_id = 0;          ///< netlink address of the socket that owns the queue
-  int pid = 0;                        ///< the process that has this socket; 0 where it can't be told
-  std::string command = {};           ///< its name, at most 15 characters; "" where it can't be told
+  std::uint32_t port_id = 0;  ///< netlink address of the socket that owns the queue
+  int pid = 0;                ///< the process that has this socket; 0 where it can't be told
+  std::string command =
+      {};  ///< its name, at most 15 characters, "?" for what is no printable ASCII; "" where it can't be told
   copy_mode mode = copy_mode::none;   ///< what the owner gets of a packet; with none, all packets are dropped
   std::uint32_t copy_range = 0;       ///< bytes of each packet, in copy mode packet
   std::uint32_t waiting = 0;          ///< packets that wait for a verdict

@@ -79,6 +79,10 @@ void for_each_process(Use&& use) {
 std::string command_of(int pid) {
   auto text = read_proc_file(("/proc/" + std::to_string(pid) + "/comm").c_str()).value_or("");
   if (text.ends_with('\n')) text.pop_back();
+  // A process names itself, also one of another user, and its name ends up on terminals.
+  for (char& each : text) {
+    if (each < ' ' || each > '~') each = '?';
+  }
   return text;
 }
 

@@ -22,7 +22,7 @@ namespace ipq::netlink {
 struct queue_owner {
   std::uint32_t port_id = 0;
   int pid = 0;          ///< 0 where the process can't be told
-  std::string command;  ///< the process's name, "" where it can't be told
+  std::string command;  ///< the process's name, "?" for what is no printable ASCII; "" where it can't be told
 };
 
 /// The process whose socket owns the queue: /proc/net/netfilter/nfnetlink_queue gives the port id (readable by the

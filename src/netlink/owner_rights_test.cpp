@@ -95,6 +95,19 @@ TEST_F(queue_ownership, another_process_is_named_until_it_ends) {
   EXPECT_FALSE(find_queue_owner(65535));
 }
 
+// Names end up on terminals, and root of a container gives his processes any.
+TEST_F(queue_ownership, name_of_another_process_cannot_steer_a_terminal) {
+  if (!global_root("reading /proc/net/netfilter")) return;
+  child holder([](const child::line& line) {
+    ::prctl(PR_SET_NAME, "a\x1b[31m\nb\xc2\x9b\x7f");
+    const socket theirs = bound_socket(7);
+    line.say("bound");
+    line.wait_for_go();
+  });
+  ASSERT_EQ(holder.hear(), "bound");
+  EXPECT_EQ(find_queue_owner(7)->command, "a?[31m?b???");
+}
+
 // Port ids are chosen per protocol: the same one may be another process's elsewhere.
 TEST_F(queue_ownership, is_not_confused_with_a_socket_of_another_protocol) {
   if (!global_root("reading /proc/net/netfilter")) return;
