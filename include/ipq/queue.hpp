@@ -59,10 +59,10 @@ struct queue_options {
   /// How long verdicts that were given may be collected while the program is busy with the rest of a batch: the next
   /// set_verdict() after that time sends them. It looks at a clock that moves in ticks of 1 to 10 ms, so a verdict is
   /// on its way at latest after verdict_delay, a tick, and the time that passes between two calls. 0: each goes at
-  /// once.
+  /// once, and by itself.
   std::chrono::milliseconds verdict_delay{5};
 
-  /// For packets that wait when the queue is closed.
+  /// For packets that wait when the queue is closed. Where a verdict could not be sent, all are dropped.
   enum class closing : std::uint8_t { drop_waiting, accept_waiting };
   closing at_close = closing::drop_waiting;
 };
@@ -73,6 +73,9 @@ struct queue_options {
 /// every receive() before it reads or waits, by flush(), and when queue_options::verdict_delay has passed. A run of
 /// equal verdicts goes out as one batch verdict where every earlier packet is decided, so that it can't hit a packet
 /// that is not.
+///
+/// fork(2): the queue is served by whichever process receives. The copy of a child that has not received sends nothing
+/// when it or its held packets are destroyed.
 class queue final : public source {
  public:
   /// Binds. Errors: EPERM the right is missing (CAP_NET_ADMIN in the network namespace); EBUSY somebody has the number,
@@ -122,7 +125,7 @@ class queue final : public source {
   [[nodiscard]] int fd() const noexcept override;
   [[nodiscard]] std::uint16_t number() const noexcept;
 
-  /// A snapshot, from any thread; reads a file of /proc.
+  /// A snapshot, from any thread. Reads a file of /proc, for some 10 us, during which no verdict is sent.
   [[nodiscard]] statistics stats() const override;
 
  private:

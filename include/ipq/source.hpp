@@ -40,8 +40,10 @@ struct event {
 /// Every packet that the kernel wanted to queue is in exactly one of these, in one call:
 /// queued + lost_queue_full
 ///   = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer + lost_queue_full,
-/// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. For a source without
-/// a kernel: received = accepted + dropped + repeated + stopped + requeued + gone + refused + undecided.
+/// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. What the kernel
+/// drops as an interface or a rule table goes away is in none of them until its verdict is sent, and what one before
+/// adopt() has judged never is. For a source without a kernel: received = accepted + dropped + repeated + stopped +
+/// requeued + gone + refused + undecided.
 struct statistics {
   std::uint64_t received = 0;  ///< packets handed to the program
   std::uint64_t accepted = 0;  ///< verdicts that the kernel has taken
@@ -53,7 +55,7 @@ struct statistics {
   std::uint64_t refused = 0;     ///< verdicts that the kernel refused, see event; their packets wait on
   std::uint64_t unanswered = 0;  ///< packets that got the source's `unanswered`; also counted as what that is
   std::uint64_t malformed = 0;   ///< messages that could not be read; a packet in one got `unanswered`
-  std::uint64_t undecided = 0;   ///< packets that the program has and the source has no verdict for
+  std::uint64_t undecided = 0;   ///< packets that the program has and for which no verdict has been sent
 
   /// What the kernel counts for a queue.
   struct kernel {
@@ -154,7 +156,8 @@ class source {
 
   /// Decides a packet of the last batch. Errors: EALREADY it is decided or held; EINVAL it is not of this batch, or its
   /// replacement has more than 65531 bytes; EMSGSIZE a replacement for a truncated packet, whose end would be lost (it
-  /// stays undecided); those of flush(), after which the verdict is kept for the next.
+  /// stays undecided); those of flush(), after which the verdict is kept for the next, but for one with a replacement
+  /// that is not of this batch: its packet stays undecided.
   virtual result<void> set_verdict(const packet& which, const verdict& answer) = 0;
 
   /// Takes a packet of the last batch out of it, to be decided later. Errors: EALREADY, EINVAL as above; ENOMEM.

@@ -11,7 +11,8 @@ namespace ipq::netlink {
 
 result<void> execute(const socket& connection, std::span<const std::byte> request, std::uint32_t sequence,
                      const char* operation, std::chrono::steady_clock::time_point deadline, stash& others) try {
-  std::vector<std::byte> buffer(wire::max_datagram);
+  // Packets may come meanwhile, with a page each of connection and security context.
+  std::vector<std::byte> buffer(wire::max_datagram + 2 * std::size_t{4096});
   const auto type = wire::load<std::uint16_t>(request.data() + 4);  // nlmsg_type
   if (const auto sent = connection.send(request); !sent) return failed(operation, sent.error().code.value());
   for (;;) {

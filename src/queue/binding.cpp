@@ -179,7 +179,8 @@ result<void> change_max_length(const netlink::socket& connection, const queue_op
   // Never less: what it holds now would be lost.
   const std::size_t needed = needed_receive_buffer(options, packets);
   if (options.receive_buffer == 0 && needed > connection.receive_buffer()) connection.set_receive_buffer(needed);
-  const wire::config wanted{.queue = options.number, .sequence = bind_sequence, .max_length = packets};
+  const wire::config wanted{
+      .queue = options.number, .sequence = 0, .max_length = packets};  // no answer is taken for one to a bind
   alignas(4) std::byte request[wire::max_config_size];
   const std::size_t length = wire::encode_config(wanted, request);
   if (const auto sent = connection.send(std::span<const std::byte>(request, length)); !sent) {

@@ -48,6 +48,7 @@ class queue::core {
         counters_(std::move(bound.counters)),
         arena_(batch_size, queues::largest_message(options)),
         pacer_(options.when_idle, unread_capacity(socket_, options.max_length)),
+        judges_all_(!bound.had_owner && !options.fail_open),
         had_owner_(bound.had_owner),
         unread_(std::move(bound.unread)),
         late_(options.verdict_delay),
@@ -56,7 +57,7 @@ class queue::core {
         sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered, options.verdict_delay)) {
     packets_.resize(batch_size);
     answers_.resize(batch_size);
-    events_.reserve(batch_size);
+    events_.reserve(batch_size + 1);  // each verdict of the last batch, and an overrun
   }
   core(const core&) = delete;
   core& operator=(const core&) = delete;
@@ -65,7 +66,8 @@ class queue::core {
   [[nodiscard]] result<batch> receive(clock::time_point deadline, bool wait);
   result<void> set_verdict(const packet& which, const verdict& given);
   [[nodiscard]] result<held_packet> hold(const packet& which);
-  result<void> flush();
+  /// For the program, which may wait by its own means once all is decided.
+  result<void> flush_collected() { return undecided_ == 0 ? end_batch() : flush(); }
   [[nodiscard]] result<int> release();
   void stop() noexcept {
     if (!stopped_.exchange(true, std::memory_order_relaxed)) socket_.wake();
@@ -80,6 +82,7 @@ class queue::core {
   [[nodiscard]] statistics stats() const;
 
  private:
+  result<void> flush();
   result<void> finish_batch();
   result<void> go_idle();
   result<void> pause(clock::time_point deadline);
@@ -87,6 +90,7 @@ class queue::core {
   result<void> end_batch();
   static constexpr std::size_t most_unlooked_busy = std::numeric_limits<std::size_t>::max();
   void look_for_loss(std::size_t most_unlooked);
+  [[nodiscard]] std::optional<statistics::kernel> read_kernel() const;
   [[nodiscard]] batch hand_over();
   void take_unread();
   void see_id(std::uint32_t id) noexcept;
@@ -104,6 +108,7 @@ class queue::core {
   std::optional<netlink::counters_file> counters_;
   netlink::arena arena_;
   queues::pacer pacer_;
+  const bool judges_all_;  ///< every packet of the queue that is not lost gets its verdict here
   bool had_owner_;         ///< and the first packet, which tells what it has left, has not come yet
   netlink::stash unread_;  ///< datagrams from before adopt(), and the next of them
   std::size_t next_unread_ = 0;
@@ -129,15 +134,23 @@ class queue::core {
 
 queue::core::~core() {
   if (!socket_) return;  // given away
-  static_cast<void>(finish_batch());
-  if (options_.at_close == queue_options::closing::accept_waiting) {
-    // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare.
-    constexpr std::uint32_t beyond = 1u << 30;
-    queues::outgoing last(options_.number);
-    last.add(last_id_ + beyond, verdict::accept(), verdict_cookie::all_waiting);
-    static_cast<void>(last.send(socket_));
+  if (!sender_->is_ours()) {
+    sender_->forget();
+    return;
   }
-  sender_->close();
+  const auto finished = finish_batch();
+  const auto closed = sender_->close();
+  // What could not be sent may be a drop, which must not become an accept.
+  if (options_.at_close != queue_options::closing::accept_waiting || !finished || !closed) return;
+  // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare. What the one
+  // before has left may have any ids: once around, and over the wrap.
+  constexpr std::uint32_t beyond = 1u << 30;
+  const std::uint32_t times = had_owner_ ? 5 : 1;
+  queues::outgoing last(options_.number);
+  for (std::uint32_t i = 1; i <= times; ++i) {
+    last.add(last_id_ + i * beyond, verdict::accept(), verdict_cookie::all_waiting);
+  }
+  static_cast<void>(last.send(socket_));
 }
 
 result<void> queue::core::finish_batch() {
@@ -178,7 +191,7 @@ result<void> queue::core::end_batch() {
 
 result<int> queue::core::release() {
   const auto held_back = [&] { return failed("give queue away", EBUSY); };
-  if (next_unread_ != unread_.size()) return held_back();
+  if (next_unread_ != unread_.size() || sender_->holds_any()) return held_back();
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
   if (!sender_->close_unless_held()) return held_back();
   return socket_.release();
@@ -191,7 +204,7 @@ result<void> queue::core::go_idle() {
 }
 
 result<void> queue::core::pause(clock::time_point deadline) {
-  if (deadline != clock::time_point::max() && deadline - clock::now() < queues::pacer::pause) return {};
+  if (deadline != clock::time_point::max() && deadline < clock::now() + queues::pacer::pause) return {};
   if (const auto sent = go_idle(); !sent) return sent;
   const timespec time{0, std::chrono::nanoseconds(queues::pacer::pause).count()};
   if (const int error = ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr); error != 0) return failed("wait", error);
@@ -223,6 +236,7 @@ result<std::size_t> queue::core::wait_for_packets(clock::time_point deadline) {
 
 result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it) {
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
+  sender_->take_over();
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
   const std::size_t before = std::exchange(count_, 0);
   events_.clear();
@@ -264,6 +278,12 @@ result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it)
 
 batch queue::core::hand_over() {
   if (idle_ && count_ != 0) static_cast<void>(sender_->set_reader_waits(idle_ = false));
+  if (polled_) {
+    // The program waits next; an error is for its next call to report.
+    if (count_ == 0) static_cast<void>(go_idle());
+    // What made the descriptor readable for the end may have been received just now.
+    if (stopped_.load(std::memory_order_relaxed)) socket_.wake();
+  }
   undecided_ = count_;
   received_.fetch_add(count_, std::memory_order_relaxed);
   return {packets(), events_};
@@ -387,21 +407,37 @@ result<held_packet> queue::core::hold(const packet& which) {
   return held;
 }
 
-statistics queue::core::stats() const {
-  statistics now = sender_->stats(received_);
-  now.malformed = malformed_;
-  now.receive_buffer = socket_.receive_buffer();
-  if (!counters_) return now;
+std::optional<statistics::kernel> queue::core::read_kernel() const {
   const auto queues = counters_->read();
-  if (!queues) return now;
+  if (!queues) return std::nullopt;
   for (const auto& each : *queues) {
     if (each.queue != options_.number || each.port_id != socket_.port_id()) continue;
-    now.in_kernel = {.queued = each.last_id,
-                     .waiting = each.waiting,
-                     .lost_queue_full = each.dropped,
-                     .lost_no_buffer = each.user_dropped};
+    return statistics::kernel{.queued = each.last_id,
+                              .waiting = each.waiting,
+                              .lost_queue_full = each.dropped,
+                              .lost_no_buffer = each.user_dropped};
   }
-  return now;
+  return std::nullopt;
+}
+
+statistics queue::core::stats() const {
+  return sender_->stats(received_, [this](statistics& now) {
+    now.malformed = malformed_;
+    now.receive_buffer = socket_.receive_buffer();
+    if (!counters_) return;
+    // The kernel goes on to queue, and its file does not stop it: a packet has its id a moment before it counts as
+    // waiting (__nfqnl_enqueue_packet, seq_show). That moment is soon missed.
+    for (int tries = 0; tries < 4; ++tries) {
+      now.in_kernel = read_kernel();
+      if (!now.in_kernel || !judges_all_) return;
+      const auto& kernel = *now.in_kernel;
+      const auto judged =
+          static_cast<std::uint32_t>(now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone);
+      const std::uint32_t on_its_way = kernel.queued - kernel.lost_no_buffer - kernel.waiting - judged;
+      if (on_its_way == 0) return;
+      if (tries == 3 && on_its_way == 1) ++now.in_kernel->waiting;
+    }
+  });
 }
 
 queue::queue(std::unique_ptr<core> made) noexcept : core_(std::move(made)) {}
@@ -465,7 +501,7 @@ result<held_packet> queue::hold(const packet& which) {
 }
 
 result<void> queue::flush() {
-  return core_->flush();
+  return core_->flush_collected();
 }
 
 void queue::stop() noexcept {

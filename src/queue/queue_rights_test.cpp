@@ -569,6 +569,7 @@ TEST_F(live_queue, what_a_handler_throws_passes_and_leaves_nothing_behind) {
   EXPECT_EQ(arrivals(2), (std::vector<std::string>{"a", "b"}));
 }
 
+// Also while packets and verdicts are on their way.
 TEST_F(live_queue, sum_is_exact_under_overload) {
   queued();
   queue q = must_open({.max_length = 200, .receive_buffer = 100'000});
@@ -577,6 +578,15 @@ TEST_F(live_queue, sum_is_exact_under_overload) {
     kernel_tests::in(near_ns(), [&] {
       while (!enough) flow4().send_numbered(400, 200);
     });
+  });
+  std::atomic<std::uint64_t> looks = 0, wrong = 0;
+  std::thread watcher([&] {
+    for (; !enough; ++looks) {
+      const statistics s = q.stats();
+      wrong += !s.in_kernel ||
+               s.in_kernel->queued != static_cast<std::uint32_t>(s.accepted + s.dropped + s.in_kernel->waiting +
+                                                                 s.in_kernel->lost_no_buffer);
+    }
   });
   std::size_t seen = 0;
   unsigned turn = 0;
@@ -590,6 +600,9 @@ TEST_F(live_queue, sum_is_exact_under_overload) {
   }
   enough = true;
   sender.join();
+  watcher.join();
+  EXPECT_GT(looks, 100u);
+  EXPECT_EQ(wrong, 0u) << "of " << looks;
   expect_sum(q);
   const statistics s = must_stats(q);
   EXPECT_GT(s.in_kernel->lost_queue_full + s.in_kernel->lost_no_buffer, 0u) << "it was no overload";

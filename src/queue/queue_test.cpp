@@ -5,8 +5,13 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/netlink.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <optional>
@@ -33,7 +38,7 @@ constexpr std::uint16_t number = 3;
 class scripted_queue_test : public testing::Test {
  protected:
   /// The kernel copies `range` bytes of each packet, whatever the options say.
-  queue open(const queue_options& options = {.number = number}, std::uint32_t range = 0xffff) {
+  queue open(const queue_options& options = {.number = number}, std::uint32_t range = 0xffff, bool had_owner = false) {
     auto socket = kernel.open(NETLINK_NETFILTER);
     if (!socket) throw std::runtime_error(socket.error().message());
     alignas(4) std::byte request[wire::max_config_size];
@@ -44,7 +49,7 @@ class scripted_queue_test : public testing::Test {
                                             request);
     if (!socket->send(std::span<const std::byte>(request, length))) throw std::runtime_error("bind");
     kernel.settle();
-    auto made = queues::maker::make({.socket = *std::move(socket)}, options);
+    auto made = queues::maker::make({.socket = *std::move(socket), .had_owner = had_owner}, options);
     if (!made) throw std::runtime_error(made.error().message());
     return *std::move(made);
   }
@@ -364,6 +369,217 @@ TEST_F(scripted_queue_test, lies_about_refused_verdicts_leave_counters_that_add_
             s.accepted + s.dropped + s.repeated + s.stopped + s.requeued + s.gone + s.refused + s.undecided);
   EXPECT_LE(s.gone, 1u);
   EXPECT_EQ(s.refused, 0u);
+}
+
+TEST_F(scripted_queue_test, closing_accepts_what_one_before_has_left_whatever_its_ids) {
+  for (const std::uint32_t first : {1u, 0x60000000u, 0x80000000u, 0xbfffffffu, 0xffffffffu}) {
+    netlink::scripted_kernel another;
+    {
+      auto socket = another.open(NETLINK_NETFILTER);
+      ASSERT_TRUE(socket);
+      alignas(4) std::byte request[wire::max_config_size];
+      const auto length = wire::encode_config(
+          {.queue = number, .command = wire::config_command::bind, .copy = {{wire::copy_mode::packet, 0xffff}}},
+          request);
+      ASSERT_TRUE(socket->send(std::span<const std::byte>(request, length)));
+      another.settle();
+      another.set_next_id(number, first);
+      for (int i = 0; i < 2; ++i)
+        static_cast<void>(another.queue_packet({.queue = number, .family = 2, .payload = {}}));
+      const auto adopted = queues::maker::make({.socket = *std::move(socket), .had_owner = true},
+                                               {.number = number, .at_close = queue_options::closing::accept_waiting});
+      ASSERT_TRUE(adopted);
+    }
+    const auto given = another.verdicts();
+    ASSERT_EQ(given.size(), 2u) << first;
+    for (const auto& each : given) EXPECT_EQ(each.value, 1u);
+  }
+}
+
+// What the kernel loses of a run it tells only if it has lost all of it.
+TEST_F(scripted_queue_test, without_a_delay_each_verdict_goes_by_itself) {
+  queue q = open({.number = number, .verdict_delay = 0ms});
+  for (int i = 0; i < 3; ++i) arrive();
+  must_receive(q);  // and passes over them
+  EXPECT_FALSE(q.try_receive());
+  kernel.settle();
+  EXPECT_EQ(kernel.verdicts().size(), 3u);
+  for (const auto& each : kernel.requests()) EXPECT_NE(each.type, wire::message_verdict_batch);
+}
+
+TEST_F(scripted_queue_test, queue_that_is_not_given_away_keeps_its_batch) {
+  queue q = open();
+  for (int i = 0; i < 2; ++i) arrive();
+  const batch got = must_receive(q);
+  auto held = q.hold(got[0]);
+  ASSERT_TRUE(held);
+  const auto given = std::move(q).release();
+  ASSERT_FALSE(given);
+  EXPECT_TRUE(given.error().is(EBUSY));
+  EXPECT_TRUE(q.set_verdict(got[1], verdict::accept()));
+  EXPECT_TRUE(std::move(*held).set_verdict(verdict::accept()));
+  EXPECT_TRUE(q.flush());
+  kernel.settle();
+  EXPECT_TRUE(waiting().empty());
+  for (const auto& each : kernel.verdicts()) EXPECT_EQ(each.value, 1u);
+}
+
+// Whoever takes the queue over looks for the answer to a message of this number.
+TEST_F(scripted_queue_test, another_length_is_no_bind) {
+  queue q = open();
+  ASSERT_TRUE(q.set_max_length(7));
+  kernel.settle();
+  EXPECT_EQ(kernel.find_queue(number)->max_length, 7u);
+  EXPECT_EQ(kernel.requests().back().sequence, 0u);
+}
+
+TEST_F(scripted_queue_test, verdict_that_could_not_be_sent_is_none) {
+  queue q = open();
+  for (int i = 0; i < 2; ++i) arrive();
+  const batch got = must_receive(q);
+  ASSERT_EQ(::shutdown(q.fd(), SHUT_WR), 0);
+  EXPECT_TRUE(q.set_verdict(got[0], verdict::accept()));
+  const auto refused = q.set_verdict(got[1], verdict::drop());
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().is(EPIPE)) << refused.error().message();
+  EXPECT_EQ(q.stats().accepted, 0u);
+  EXPECT_EQ(q.stats().dropped, 0u);
+  EXPECT_EQ(q.stats().undecided, 2u);
+}
+
+TEST_F(scripted_queue_test, deadline_long_ago) {
+  for (const auto how :
+       {queue_options::waiting::adaptive, queue_options::waiting::latency, queue_options::waiting::throughput}) {
+    queue q = open({.number = number, .when_idle = how});
+    arrive();
+    must_receive(q);
+    const auto none = q.receive(queue::clock::time_point::min());
+    ASSERT_FALSE(none);
+    EXPECT_TRUE(none.error().is(ETIMEDOUT)) << none.error().message();
+  }
+}
+
+// ---- an event loop's queue
+
+// The program waits at fd() after events as after packets: nobody else would send what a holder decides then.
+TEST_F(scripted_queue_test, holders_verdict_goes_at_once_after_events_alone) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  arrive();
+  const auto first = q.try_receive();
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(q.set_verdict((*first)[0], verdict::accept()));
+  kernel.settle();
+  const auto sent = kernel.requests().back();
+  const auto id = arrive();
+  arrive();
+  const auto second = q.try_receive();
+  ASSERT_TRUE(second);
+  ASSERT_EQ(second->size(), 2u);
+  auto held = q.hold((*second)[0]);
+  ASSERT_TRUE(held);
+  kernel.deliver(netlink::scripted_kernel::answer(sent, ENOENT));
+  const auto third = q.try_receive();
+  ASSERT_TRUE(third);
+  EXPECT_TRUE(third->empty());
+  ASSERT_EQ(third->events().size(), 1u);
+  EXPECT_TRUE(std::move(*held).set_verdict(verdict::accept().with_mark(7)));
+  kernel.settle();
+  EXPECT_EQ(kernel.verdicts().back().id, id);
+  EXPECT_EQ(kernel.verdicts().back().mark, 7u);
+}
+
+// The acknowledgement that ends the wait may come with packets, and is then gone from the descriptor.
+TEST_F(scripted_queue_test, stop_among_packets_is_not_lost) {
+  for (int round = 0; round < 600; ++round) {
+    queue q = open();
+    for (int i = 0; i < 60; ++i) arrive();
+    std::atomic<bool> begun = false;
+    std::thread stopping([&] {
+      while (!begun) {
+      }
+      for (std::atomic<int> a_moment = 0; a_moment < round % 300 * 10;) ++a_moment;
+      q.stop();
+    });
+    bool ended = false;
+    begun = true;
+    while (!ended) {
+      const auto got = q.try_receive();
+      ended = !got && got.error().is(ECANCELED);
+      if (got) {
+        for (const packet& p : *got) EXPECT_TRUE(q.set_verdict(p, verdict::accept()));
+      }
+      pollfd readable{.fd = q.fd(), .events = POLLIN, .revents = 0};
+      if (!ended && ::poll(&readable, 1, 5000) != 1) break;
+    }
+    stopping.join();
+    ASSERT_TRUE(ended) << "round " << round;
+  }
+}
+
+// ---- holders, and processes, beside a queue that ends
+
+// What a holder was told is decided has that verdict, whatever is done with the rest.
+TEST_F(scripted_queue_test, verdict_of_a_holder_while_the_queue_closes) {
+  for (int round = 0; round < 100; ++round) {
+    const std::size_t before = kernel.verdicts().size();
+    std::map<std::uint32_t, bool> dropped;
+    {
+      std::optional<queue> q =
+          open({.number = number, .verdict_delay = 1h, .at_close = queue_options::closing::accept_waiting});
+      for (int i = 0; i < 60; ++i) arrive();
+      std::vector<held_packet> held;
+      const batch got = must_receive(*q);
+      for (std::size_t i = 0; i + 1 < got.size(); ++i) held.push_back(*q->hold(got[i]));  // and leaves one
+      std::atomic<bool> begun = false;
+      std::thread holder([&] {
+        for (auto& each : held) {
+          const std::uint32_t id = each.id();
+          dropped[id] = std::move(each).set_verdict(verdict::drop()).has_value();
+          begun = true;
+        }
+      });
+      while (!begun) {
+      }
+      q.reset();
+      holder.join();
+    }
+    const auto given = kernel.verdicts();
+    EXPECT_EQ(given.size(), before + 60);
+    for (const auto& each : std::span(given).subspan(before)) {
+      const auto known = dropped.find(each.id);
+      EXPECT_FALSE(known != dropped.end() && known->second && each.value != 0) << "round " << round;
+    }
+  }
+}
+
+TEST_F(scripted_queue_test, copy_of_a_child_judges_nothing_until_it_receives) {
+  for (const bool receives : {false, true}) {
+    queue q = open({.number = number,
+                    .unanswered = verdict::accept().with_mark(1),
+                    .at_close = queue_options::closing::accept_waiting});
+    for (int i = 0; i < 3; ++i) arrive();
+    const batch got = must_receive(q);
+    auto held = q.hold(got[0]);
+    ASSERT_TRUE(held);
+    ASSERT_TRUE(q.set_verdict(got[1], verdict::accept().with_mark(2)));
+    const std::size_t before = kernel.verdicts().size();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (receives) static_cast<void>(q.try_receive());
+      { const queue copy = std::move(q); }
+      { const held_packet copy = *std::move(held); }
+      ::_exit(0);
+    }
+    int status = 1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(kernel.verdicts().size() != before, receives);
+    if (receives) continue;
+    EXPECT_TRUE(q.set_verdict(got[2], verdict::drop()));
+    EXPECT_TRUE(std::move(*held).set_verdict(verdict::drop()));
+    EXPECT_TRUE(q.flush());
+    EXPECT_EQ(kernel.verdicts().size(), before + 3);
+  }
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ bool alike(const verdict& a, const verdict& b) noexcept {
 
 sender::sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered,
                std::chrono::milliseconds most_delay)
-    : to_(&to), unanswered_(unanswered), late_(most_delay), out_(queue), now_(queue) {
+    : to_(&to), unanswered_(unanswered), merges_(most_delay.count() != 0), late_(most_delay), out_(queue), now_(queue) {
   decided_by_holders_.reserve(outgoing::max_verdicts);
 }
 
@@ -43,9 +43,12 @@ std::uint64_t& sender::counter_of(verdict::action what) noexcept {
 
 result<void> sender::send_out() {
   const datagram_load load = out_.load();
-  const auto sent = out_.send(*to_);
-  if (sent && load.messages > 1) sent_[next_sent_++ % sent_.size()] = load;
-  return sent;
+  if (const auto sent = out_.send(*to_); !sent) return sent;
+  for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
+    if (load.verdicts[i] != 0) counter_of(static_cast<verdict::action>(i)) += load.verdicts[i];
+  }
+  if (load.messages > 1) sent_[next_sent_++ % sent_.size()] = load;
+  return {};
 }
 
 result<void> sender::add(std::uint32_t id, const verdict& given, std::uint32_t count) {
@@ -53,7 +56,6 @@ result<void> sender::add(std::uint32_t id, const verdict& given, std::uint32_t c
     if (const auto sent = send_out(); !sent) return sent;
   }
   out_.add(id, given, count);
-  counter_of(given.what()) += count;
   return {};
 }
 
@@ -95,7 +97,7 @@ result<void> sender::flush(std::span<answer> batch) {
   // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
   // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet). A packet whose verdict was
   // refused waits on.
-  bool all_decided = held_ == 0 && counted_.refused == 0;
+  bool all_decided = merges_ && held_ == 0 && counted_.refused == 0;
   for (std::size_t i = 0; i < batch.size();) {
     const answer& first = batch[i];
     if (first.how != answer::state::decided) {
@@ -153,6 +155,7 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
 }
 
 void sender::give_up_held(std::uint32_t id) noexcept {
+  if (!ours_.is_set()) return;  // a child's copy; the packet is still its parent's
   const std::lock_guard locked(mutex_);
   if (to_ == nullptr) return;
   ++counted_.unanswered;
@@ -202,14 +205,21 @@ void sender::count_unanswered() noexcept {
   ++counted_.unanswered;
 }
 
-statistics sender::stats(const std::atomic<std::uint64_t>& received) const {
+statistics sender::stats(const std::atomic<std::uint64_t>& received,
+                         const std::function<void(statistics&)>& look) const {
   const std::lock_guard locked(mutex_);
   statistics now = counted_;
   // Read after what is decided: that was received before.
   now.received = received;
   now.undecided =
       now.received - (now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone + now.refused);
+  look(now);
   return now;
+}
+
+bool sender::holds_any() const noexcept {
+  const std::lock_guard locked(mutex_);
+  return held_ != decided_by_holders_.size();
 }
 
 bool sender::close_unless_held() noexcept {
@@ -219,9 +229,12 @@ bool sender::close_unless_held() noexcept {
   return true;
 }
 
-void sender::close() noexcept {
+result<void> sender::close() noexcept {
   const std::lock_guard locked(mutex_);
+  auto sent = add_held();
+  if (sent) sent = send_out();
   to_ = nullptr;
+  return sent;
 }
 
 }  // namespace ipq::queues

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@
 #include "ipq/verdict.hpp"
 #include "netlink/socket.hpp"
 #include "queue/delay.hpp"
+#include "queue/fork_mark.hpp"
 #include "queue/outgoing.hpp"
 
 namespace ipq::queues {
@@ -49,6 +51,11 @@ class sender final : public held_packet::keeper {
   /// As if the holder had given the queue's `unanswered`.
   void give_up_held(std::uint32_t id) noexcept override;
 
+  /// False in a child of fork() that has not received: its copy of the queue judges nothing by itself.
+  [[nodiscard]] bool is_ours() const noexcept { return ours_.is_set(); }
+  /// The process that calls receives from the queue.
+  void take_over() noexcept { ours_.set(); }
+
   /// From now on, until it says otherwise, the reader waits: verdicts go out at once. With the first call, what is
   /// there goes too.
   result<void> set_reader_waits(bool waits);
@@ -60,11 +67,17 @@ class sender final : public held_packet::keeper {
   /// message behind the first of a datagram (nfnetlink_rcv).
   std::uint32_t count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept;
   void count_unanswered() noexcept;
-  /// Verdicts alone; undecided is what of `received` has none.
-  [[nodiscard]] statistics stats(const std::atomic<std::uint64_t>& received) const;
+  /// What of `received` has which verdict. Meanwhile `look` adds the rest: no verdict is sent until it returns.
+  [[nodiscard]] statistics stats(const std::atomic<std::uint64_t>& received,
+                                 const std::function<void(statistics&)>& look) const;
 
-  /// The socket is about to go; holders may outlive it.
-  void close() noexcept;
+  /// Whether holders have packets that they have not decided.
+  [[nodiscard]] bool holds_any() const noexcept;
+  /// The socket is about to go; holders may outlive it. What they have decided until now is sent. Errors: those of
+  /// sending.
+  result<void> close() noexcept;
+  /// The same in a child of fork() for its copy: nothing is sent.
+  void forget() noexcept { to_ = nullptr; }  // without the lock, which a thread of the parent may have had
   /// The same, unless a holder has a packet, or a verdict of one is not sent: then false.
   [[nodiscard]] bool close_unless_held() noexcept;
 
@@ -79,6 +92,8 @@ class sender final : public held_packet::keeper {
   mutable std::mutex mutex_;
   const netlink::socket* to_;
   const verdict unanswered_;
+  const bool merges_;  ///< equal runs into one, of which the kernel tells only together that they are gone
+  fork_mark ours_;
   bool reader_waits_ = false;
   std::optional<std::uint32_t> all_before_ = {};
   delay late_;            ///< what holders decided
