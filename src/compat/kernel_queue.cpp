@@ -134,11 +134,11 @@ void kernel_queue::leave(const kernel_handle& who) {
     members_[index] = {};
     // A child of fork() that lets go of its copy must not judge the packets of its parent.
     if (members_[1 - index].who == nullptr || !relay_ || !relay_->serves()) return;
-    std::erase_if(undecided_, [&](const auto& waiting) {
-      if (waiting.second != index) return false;
-      left.insert(waiting);
-      return true;
-    });
+    for (auto each = undecided_.begin(); each != undecided_.end();) {
+      const auto next = std::next(each);
+      if (each->second == index) left.insert(undecided_.extract(each));  // allocates nothing
+      each = next;
+    }
     // What can fail is memory; the kernel then goes on with more than is needed.
     if (members_[1 - index].has_mode && bound()) {
       static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));

@@ -148,6 +148,75 @@ TEST_F(resource_faults, out_of_memory_a_queue_is_refused) {
   tell("allocations", static_cast<std::uint64_t>(fails));
 }
 
+// Whichever operator new of a C function fails: it is refused with ENOMEM and leaves nothing, or does its work.
+TEST_F(resource_faults, out_of_memory_in_c_functions) {
+  static constexpr std::uint32_t served = 300;
+  child limited([](const child::line& line) {
+    std::uint64_t refused = 0;
+    // With no allocation, with one, with two, until it works.
+    const auto call = [&refused](const std::string& what, auto function) {
+      for (long granted = 0;; ++granted) {
+        expect(granted < 1000, what + " never works");
+        const auto descriptors = kernel_tests::open_descriptors();
+        errno = 0;
+        granted_allocations = granted;
+        const bool works = function();
+        const int why = errno;
+        granted_allocations = -1;
+        if (works) return;
+        expect(why == ENOMEM, what + ": " + std::strerror(why));
+        expect(kernel_tests::open_descriptors() == descriptors, what + " left a descriptor");
+        ++refused;
+      }
+    };
+    for (const unsigned flags : {0u, IPQ_CREATE_BATCH}) {
+      ipq_handle* handles[2]{};
+      for (std::size_t i : {0u, 1u}) {
+        ipq_handle*& h = handles[i];
+        call("create",
+             [&] { return (h = ipq_create_handle(flags, i == 0 ? kernel_tests::ipv4 : kernel_tests::ipv6)); });
+        call("set queue", [&] { return ipq_set_queue(h, number) >= 0; });
+        call("set mode", [&] { return ipq_set_mode(h, IPQ_COPY_PACKET, 0xffff) >= 0; });
+      }
+      ipq_status status;
+      ipq_stats stats;
+      call("get status", [&] { return ipq_get_status(handles[0], &status, sizeof status) >= 0; });
+      call("get stats", [&] { return ipq_get_stats(handles[0], &stats, sizeof stats) >= 0; });
+      line.say("serving");
+      alignas(8) unsigned char buffer[4096];
+      for (std::uint32_t i = 0; i < served; ++i) {
+        granted_allocations = 0;
+        const ssize_t got = ipq_read(handles[0], buffer, sizeof buffer, 0);
+        const int sent =
+            got <= 0 ? -1 : ipq_set_verdict(handles[0], ipq_get_packet(buffer)->packet_id, NF_ACCEPT, 0, nullptr);
+        granted_allocations = -1;
+        expect(got > 0 && ipq_message_type(buffer) == IPQM_PACKET, "read: " + kernel_tests::last_error());
+        expect(sent >= 0, "set verdict: " + kernel_tests::last_error());
+      }
+      line.say("served");
+      line.wait_for_go();
+      granted_allocations = 0;
+      for (ipq_handle* each : handles) ipq_destroy_handle(each);
+      granted_allocations = -1;
+    }
+    line.say(std::to_string(refused));
+  });
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_EQ(limited.hear(), "serving");
+    rule();
+    load traffic(near_ns(), far_ns());
+    ASSERT_EQ(limited.hear(), "served");
+    traffic.stop();
+    limited.go();
+    expect_first_arrived(traffic, served);
+    remove_rule();
+  }
+  const auto refused = std::stoull(limited.hear());
+  EXPECT_GT(refused, 10u);
+  EXPECT_EQ(limited.wait(), 0);
+  tell("refused", refused);
+}
+
 // No memory while it serves: what can't be held is told and still to be decided, and no packet is lost.
 TEST_F(resource_faults, out_of_memory_while_it_serves) {
   rule();
