@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <deque>
 #include <iterator>
 
 #include "command_line.hpp"
+#include "rules/file.hpp"
 
 namespace tool {
 namespace {
@@ -103,7 +103,8 @@ int run_filter(const char* command, const live_options& options, const filter_jo
   if (!served) return report(command, served.error());
   // A reader who has seen enough is no failure.
   if (to.error() != 0 && to.error() != EPIPE) {
-    return report(command, {failed, fmt::format("write to standard output: {}", std::strerror(to.error()))});
+    return report(command,
+                  {failed, fmt::format("write to standard output: {}", ipq::tool::rules::file_reason(to.error()))});
   }
   return done;
 }

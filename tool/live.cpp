@@ -9,16 +9,17 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 #include <ctime>
 #include <exception>
 #include <limits>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "printable.hpp"
 #include "privileges.hpp"
+#include "rules/file.hpp"
 
 namespace tool {
 namespace {
@@ -94,7 +95,7 @@ outcome<live_session> live_session::open(const char* command, const live_options
   const sigset_t awaited = awaited_signals();
   made.shared_->signals = ::signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
   if (made.shared_->wake < 0 || made.shared_->ended < 0 || made.shared_->signals < 0) {
-    return fail(failed, fmt::format("open descriptors for signals: {}", std::strerror(errno)));
+    return fail(failed, fmt::format("open descriptors for signals: {}", ipq::tool::rules::file_reason(errno)));
   }
   made.shared_->queues.reserve(options.queues());
   for (unsigned number = options.first_queue; number <= options.last_queue; ++number) {
@@ -159,8 +160,18 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
     std::vector<std::jthread> workers;
     workers.reserve(handlers.size());
     shared_->running = static_cast<unsigned>(handlers.size());
-    for (unsigned i = 0; i < handlers.size(); ++i) workers.emplace_back([this, i, handlers] { work(*handlers[i], i); });
-    manager_->say("READY=1");
+    try {
+      for (unsigned i = 0; i < handlers.size(); ++i) {
+        workers.emplace_back([this, i, handlers] { work(*handlers[i], i); });
+      }
+    } catch (const std::system_error& refused) {
+      // Nobody waits for those that never began.
+      shared_->running -= static_cast<unsigned>(handlers.size() - workers.size());
+      shared_->fail({failed, fmt::format("start worker {} of {}: {}: take fewer --workers, or raise the limit of "
+                                         "processes (ulimit -u)",
+                                         workers.size() + 1, handlers.size(), refused.code().message())});
+    }
+    if (!shared_->wrong) manager_->say("READY=1");
     wait_for_end(calls.reload);
   }
   // What delayed packets were decided goes out now.

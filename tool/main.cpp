@@ -6,7 +6,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "commands.hpp"
 #include "exit_code.hpp"
 #include "printable.hpp"
+#include "rules/file.hpp"
 
 namespace {
 
@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
     const int status = found->run(static_cast<int>(words.size()) - 1, words.data());
     // What was printed and could not be written is a failure, as on a full disk.
     if (std::fflush(stdout) != 0) {
-      fmt::print(stderr, "{}: write to standard output: {}\n", name, std::strerror(errno));
+      fmt::print(stderr, "{}: write to standard output: {}\n", name, ipq::tool::rules::file_reason(errno));
       return std::max(status, found->trouble);
     }
     return status;

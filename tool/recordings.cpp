@@ -8,9 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <map>
 #include <utility>
+
+#include "rules/file.hpp"
 
 namespace tool {
 
@@ -24,7 +25,7 @@ outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
     struct stat about {};
     if (fd < 0 || ::fstat(fd, &about) != 0) {
       return fail(errno == EACCES || errno == EPERM ? no_rights : failed,
-                  fmt::format("record {}: {}", path.string(), std::strerror(errno)));
+                  fmt::format("record {}: {}", path.string(), ipq::tool::rules::file_reason(errno)));
     }
     files_.push_back({.path = path, .created = fd, .is_new = is_new});
     if (!S_ISREG(about.st_mode)) continue;
@@ -42,8 +43,9 @@ outcome<void> recordings::open(const ipq::tool::rules::interface_names& names) {
     // Not by its name: the folder may be one that only special rights lead to.
     auto opened = ipq::recorder::open(fmt::format("/proc/self/fd/{}", each.created), {.interface_name = names});
     if (!opened) {
-      return fail(exit_code_of(opened.error()),
-                  fmt::format("record {}: {}", each.path.string(), opened.error().code.message()));
+      return fail(
+          exit_code_of(opened.error()),
+          fmt::format("record {}: {}", each.path.string(), ipq::tool::rules::file_reason(opened.error().code.value())));
     }
     ::close(std::exchange(each.created, -1));
     each.to = std::make_unique<ipq::recorder>(*std::move(opened));
@@ -69,8 +71,8 @@ outcome<void> recordings::close() {
   for (file& each : files_) {
     if (!each.to) continue;
     if (const auto closed = each.to->close(); !closed && first) {
-      first = fail(failed, fmt::format("record {}: {}: {} packets are missing there", each.path.string(),
-                                       closed.error().message(), each.to->counts().lost));
+      first = fail(failed, fmt::format("record {}: {}; {} packets are missing there", each.path.string(),
+                                       ipq::tool::rules::file_reason(closed.error()), each.to->counts().lost));
     }
   }
   return first;

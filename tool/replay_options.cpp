@@ -8,6 +8,7 @@
 
 #include "command_line.hpp"
 #include "ipq/decode.hpp"
+#include "rules/file.hpp"
 
 namespace tool {
 namespace {
@@ -48,7 +49,8 @@ ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, con
 failure about_file(const std::string& path, const ipq::error& what) {
   const bool read = std::string_view(what.operation).ends_with("capture");
   const std::string standard = read ? "standard input" : "standard output";
-  return {what.is(EACCES) ? no_rights : failed, fmt::format("{}: {}", path == "-" ? standard : path, what.message())};
+  return {what.is(EACCES) ? no_rights : failed,
+          fmt::format("{}: {}", path == "-" ? standard : path, ipq::tool::rules::file_reason(what))};
 }
 
 std::size_t protocol_of(const ipq::packet& packet) noexcept {

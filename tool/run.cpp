@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <charconv>
-#include <cstring>
 #include <deque>
 #include <optional>
 #include <random>
@@ -18,6 +17,7 @@
 #include "recordings.hpp"
 #include "rule_handler.hpp"
 #include "rule_options.hpp"
+#include "rules/file.hpp"
 #include "values.hpp"
 
 namespace tool {
@@ -158,7 +158,7 @@ class run {
     const auto written = recordings_.close();
     if (served && !written) return written;
     if (served && to_.error() != 0 && to_.error() != EPIPE) {
-      return fail(failed, fmt::format("write to standard output: {}", std::strerror(to_.error())));
+      return fail(failed, fmt::format("write to standard output: {}", ipq::tool::rules::file_reason(to_.error())));
     }
     return served;
   }

@@ -214,6 +214,21 @@ TEST_F(command_faults, out_of_address_space) {
   expect_both_and_all_arrived(traffic);
 }
 
+// The workers that could be started end, and so does the command.
+TEST_F(command_faults, out_of_threads) {
+  load traffic(near_ns(), far_ns());
+  const auto ended = run({"env", "LD_PRELOAD=" IPQ_ONE_THREAD, "timeout", "20", IPQ_COMMAND, "accept", "-q", "0-2",
+                          "--workers", "3", "--select", "output", "tcp dport 1"});
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(has(ended.output,
+                  "ipq accept: start worker 2 of 3: Resource temporarily unavailable: take fewer "
+                  "--workers, or raise the limit of processes (ulimit -u)\n"))
+      << ended.output;
+  EXPECT_EQ(queue_rules(), "");
+  EXPECT_EQ(must(ipq::read_queue_status()).size(), 0u);
+  expect_next_command(traffic);
+}
+
 TEST_F(command_faults, disk_full_while_it_records) {
   load traffic(near_ns(), far_ns());
   const std::string file = path("traffic.pcapng");

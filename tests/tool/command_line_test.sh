@@ -40,7 +40,7 @@ expect 2 'ipq: there is no command a?b?[31m; ipq' $'a\nb\e[31m'
 expect 1 'network namespace a?b: there is no /run/netns/a?b; `ip' status --netns $'a\nb'
 
 "$ipq" --help >/dev/full 2>/dev/null
-[ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device' ] ||
+[ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device: make room there, or write to another place' ] ||
   { echo 'a full disk goes unnoticed'; faults=$((faults + 1)); }
 
 # Root may read everything, also where nobody else is known.
@@ -60,12 +60,12 @@ expect_forbidden() {
     { echo "ipq $*, which may not be read: status $status: $output"; faults=$((faults + 1)); }
 }
 if "${as_user[@]}" true 2>/dev/null; then
-  expect_forbidden "ipq check: rules: cannot open: Permission denied" check -f rules
-  expect_forbidden "ipq check: rule 1:1:14: rules: cannot open: Permission denied
+  expect_forbidden "ipq check: rules: cannot open: Permission denied: give yourself access to it, or run as a user who has it" check -f rules
+  expect_forbidden "ipq check: rule 1:1:14: rules: cannot open: Permission denied: give yourself access to it, or run as a user who has it
   accept : src @rules
                ^" check "accept : src @rules"
-  expect_forbidden "ipq replay: rules: open capture: Permission denied" replay rules accept
-  expect_forbidden "ipq compare: rules: open capture: Permission denied" compare rules rules
+  expect_forbidden "ipq replay: rules: open capture: Permission denied: give yourself access to it, or run as a user who has it" replay rules accept
+  expect_forbidden "ipq compare: rules: open capture: Permission denied: give yourself access to it, or run as a user who has it" compare rules rules
 fi
 
 [ "$faults" = 0 ]

@@ -421,7 +421,10 @@ TEST_F(live, output_to_a_full_disk) {
   EXPECT_EQ(flow4().arrived(), "passes");
   const auto ended = full.wait();
   EXPECT_EQ(ended.status, 1);
-  EXPECT_TRUE(has(ended.output, "ipq watch: write to standard output: No space left on device\n")) << ended.output;
+  EXPECT_TRUE(
+      has(ended.output,
+          "ipq watch: write to standard output: No space left on device: make room there, or write to another place\n"))
+      << ended.output;
 }
 
 TEST_F(live, full_queue_is_counted_and_explained) {

@@ -244,7 +244,7 @@ head -c 9000 "$folder/all" >"$folder/cut_recording"
 refuses 2 "cut_recording: read capture, packet " compare "$folder/icmp" "$folder/cut_recording"
 grep -q '^frame [0-9]*: ' "$folder/output" || failed "what differs before the cut is not told"
 refuses 2 "cut: read capture, packet " compare "$folder/a.ipq" "$folder/b.ipq" --on "$folder/cut"
-refuses 1 "nowhere: open capture: No such file or directory" replay "$folder/nowhere" accept
+refuses 1 "nowhere: open capture: No such file or directory: check the name" replay "$folder/nowhere" accept
 refuses 1 "a.ipq: read capture: Bad message: neither pcap nor pcapng" replay "$folder/a.ipq" accept
 refuses 2 "there are no rules" replay "$capture"
 refuses 2 "rule 1:1:8" replay "$capture" 'drop : nonsense here'
@@ -253,7 +253,7 @@ refuses 2 "--pace" replay "$capture" accept --pace -1
 refuses 2 "-w - and --passed - can't both be standard output" replay "$capture" accept -w - --passed -
 refuses 2 "--passed - and record - can't both be standard output" replay "$capture" 'record - : udp' --passed -
 refuses 1 "/dev/full: write output, packet 1 at byte " replay "$capture" accept --passed /dev/full
-refuses 1 "/dev/full: write recording: No space left on device" replay "$capture" accept -w /dev/full
+refuses 1 "/dev/full: write recording: No space left on device: make room there, or write to another place" replay "$capture" accept -w /dev/full
 cp "$capture" "$folder/copy"
 ln "$folder/copy" "$folder/link"
 for output in "--passed $folder/copy" "-w $folder/copy" "-w $folder/link"; do
@@ -287,7 +287,7 @@ for json in "" --json; do
   # shellcheck disable=SC2086 # an option, or none
   "$ipq" compare "$folder/all" "$folder/all" $json >/dev/full 2>"$folder/error" || status=$?
   same "exit status when the answer can't be written" 2 "$status"
-  grep -q 'No space left on device' "$folder/error" || failed "$(cat "$folder/error")"
+  grep -q 'No space left on device: make room there' "$folder/error" || failed "$(cat "$folder/error")"
 done
 for _ in $(seq 20); do cat "$capture"; done >"$folder/twenty"
 status=0

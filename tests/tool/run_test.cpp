@@ -497,9 +497,9 @@ TEST_F(rules, full_disk_ends_no_traffic_and_is_told) {
   const auto ended = command.interrupt();
   EXPECT_EQ(ended.status, 1);
   EXPECT_TRUE(has(ended.output, "30 received, 30 accepted")) << ended.output;
-  const std::regex wanted(
-      "ipq run: record " + file +
-      ": write recording, packet [0-9]+ at byte [0-9]+: File too large: [0-9]+ packets are missing");
+  const std::regex wanted("ipq run: record " + file +
+                          ": write recording, packet [0-9]+ at byte [0-9]+: File too large: write to another place, or "
+                          "raise the limit of file sizes \\(ulimit -f\\); [0-9]+ packets are missing");
   EXPECT_TRUE(std::regex_search(ended.output, wanted)) << ended.output;
 }
 
@@ -507,11 +507,13 @@ TEST_F(rules, files_that_cannot_be_written_start_nothing) {
   const auto ended =
       run({command_path(), "run", "record /no_such_folder/x.pcapng", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(ended.status, 1);
-  EXPECT_EQ(ended.output, "ipq run: record /no_such_folder/x.pcapng: No such file or directory\n");
+  EXPECT_EQ(ended.output, "ipq run: record /no_such_folder/x.pcapng: No such file or directory: check the name\n");
   EXPECT_EQ(queue_rules(), "");
   const auto full = run({command_path(), "run", "record /dev/full", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(full.status, 1);
-  EXPECT_TRUE(full.output.starts_with("ipq run: record /dev/full: No space left on device")) << full.output;
+  EXPECT_TRUE(full.output.starts_with(
+      "ipq run: record /dev/full: No space left on device: make room there, or write to another place"))
+      << full.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 

@@ -158,11 +158,17 @@ class address_set::loader {
 
   void take_line() {
     ++number_;
+    if (const auto nul = line_.find('\0'); nul != std::string::npos) {
+      faults_.add_last({.file = name_,
+                        .line = number_,
+                        .column = nul + 1,
+                        .message = "a NUL byte: this is no file of addresses, which is text",
+                        .text = line_});
+      line_.clear();
+      return;
+    }
     try {
       if (line_.size() > most) throw fault{0, fmt::format("the line is longer than {} bytes", most)};
-      if (const auto nul = line_.find('\0'); nul != std::string::npos) {
-        throw fault{nul + 1, "a NUL byte: this is no text"};
-      }
       take_entry(line_);
     } catch (const fault& what) {
       faults_.add({.file = name_, .line = number_, .column = what.column, .message = what.message, .text = line_});

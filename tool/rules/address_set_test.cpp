@@ -117,8 +117,11 @@ TEST(address_set, faults) {
   EXPECT_EQ(faults_of("192.0.2.9-2001:db8::1"),
             "set:1:11: expected the end of the range, an address of the same family\n"
             "  192.0.2.9-2001:db8::1\n            ^\n");
-  EXPECT_EQ(faults_of(std::string("192.0\0.2.1", 10)),
-            "set:1:6: a NUL byte: this is no text\n  192.0?.2.1\n       ^\n");
+  // What stands behind it is no more text.
+  EXPECT_EQ(faults_of(std::string("x\n192.0\0.2.1\nx\n", 15)),
+            "set:1:1: expected an address, a network or a range, as 192.0.2.1, 2001:db8::/32 or 192.0.2.1-192.0.2.9\n"
+            "  x\n  ^\n"
+            "set:2:6: a NUL byte: this is no file of addresses, which is text\n  192.0?.2.1\n       ^\n");
   EXPECT_EQ(faults_of(std::string(5000, '1') + "\nx"),
             "set:1: the line is longer than 4096 bytes\n"
             "set:2:1: expected an address, a network or a range, as 192.0.2.1, 2001:db8::/32 or 192.0.2.1-192.0.2.9\n"
@@ -149,7 +152,8 @@ TEST(address_set, reads_files_in_pieces) {
   const temporary_file endless(std::string(1'000'000, '1'));
   EXPECT_EQ(render(address_set::read(endless.path()).error()),
             endless.path().string() + ":1: the line is longer than 4096 bytes\n");
-  EXPECT_EQ(render(address_set::read("/no/such").error()), "/no/such: cannot open: No such file or directory\n");
+  EXPECT_EQ(render(address_set::read("/no/such").error()),
+            "/no/such: cannot open: No such file or directory: check the name\n");
 }
 
 // Sizes around every step of the search tree.

@@ -24,12 +24,18 @@ class fault_list {
   void add(diagnostic what) {
     if (!full()) found_.push_back(std::move(what));
   }
-  [[nodiscard]] bool full() const noexcept { return found_.size() >= 20; }
+  /// Nobody wants to read what comes behind it.
+  void add_last(diagnostic what) {
+    add(std::move(what));
+    ended_ = true;
+  }
+  [[nodiscard]] bool full() const noexcept { return ended_ || found_.size() >= 20; }
   [[nodiscard]] bool empty() const noexcept { return found_.empty(); }
   [[nodiscard]] std::vector<diagnostic> take() && noexcept { return std::move(found_); }
 
  private:
   std::vector<diagnostic> found_;
+  bool ended_ = false;
 };
 
 }  // namespace ipq::tool::rules

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -16,11 +17,47 @@ namespace {
 
 std::unexpected<file_error> failed_to(const char* what) {
   const int error = errno;
-  return std::unexpected(
-      file_error{fmt::format("cannot {}: {}", what, std::generic_category().message(error)), error == EACCES});
+  return std::unexpected(file_error{fmt::format("cannot {}: {}", what, file_reason(error)), error == EACCES});
+}
+
+std::string_view remedy_of(int error) noexcept {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return "check the name";
+    case EACCES:
+      return "give yourself access to it, or run as a user who has it";
+    case ENOSPC:
+    case EDQUOT:
+      return "make room there, or write to another place";
+    case EROFS:
+      return "write to another place";
+    case EFBIG:
+      return "write to another place, or raise the limit of file sizes (ulimit -f)";
+    case EMFILE:
+      return "raise the limit of open files (ulimit -n)";
+    default:
+      return "";
+  }
+}
+
+std::string with_remedy(std::string reason, int error) {
+  const std::string_view remedy = remedy_of(error);
+  if (!remedy.empty()) reason.append(": ").append(remedy);
+  return reason;
 }
 
 }  // namespace
+
+std::string file_reason(int error) {
+  return with_remedy(std::generic_category().message(error), error);
+}
+
+std::string file_reason(const ipq::error& what) {
+  return *what.advice == '\0' ? with_remedy(what.message(), what.code.value()) : what.message();
+}
 
 std::expected<input_file, file_error> input_file::open(const std::filesystem::path& name) {
   // O_NONBLOCK: a named pipe that nobody writes to would keep open() waiting.

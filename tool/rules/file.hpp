@@ -8,10 +8,18 @@
 #include <span>
 #include <string>
 
+#include "ipq/error.hpp"
+
 namespace ipq::tool::rules {
 
+/// What an errno of open, read or write says about a file and what to do: "No such file or directory: check the name".
+/// The reason alone where nothing better than it can be said.
+[[nodiscard]] std::string file_reason(int error);
+/// The whole message of a failure at a file, with what to do where it does not say so itself.
+[[nodiscard]] std::string file_reason(const ipq::error& what);
+
 struct file_error {
-  std::string text;        ///< "cannot open: No such file or directory"
+  std::string text;        ///< "cannot open: No such file or directory: check the name"
   bool forbidden = false;  ///< the file may not be read: EACCES
 };
 

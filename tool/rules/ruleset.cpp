@@ -19,9 +19,6 @@ void read_line(std::string_view line, std::size_t number, const source& from, co
   if (line.size() > longest_line) {
     throw fault{longest_line + 1, fmt::format("the line has {} bytes; expected at most {}", line.size(), longest_line)};
   }
-  if (const auto nul = line.find('\0'); nul != std::string_view::npos) {
-    throw fault{nul + 1, "a NUL byte: expected text"};
-  }
   scanner reader(line);
   if (reader.at_end()) return;
   const std::string_view text = reader.rest();
@@ -51,6 +48,11 @@ std::expected<ruleset, std::vector<diagnostic>> ruleset::compile(std::span<const
       std::string_view line = rest.substr(0, end);
       rest = end == std::string_view::npos ? "" : rest.substr(end + 1);
       if (line.ends_with('\r')) line.remove_suffix(1);
+      if (const auto nul = line.substr(0, longest_line).find('\0'); nul != std::string_view::npos) {
+        faults.add_last({from.name, number, nul + 1, "a NUL byte: this is no file of rules, which is text",
+                         std::string(line.substr(0, longest_line))});
+        break;
+      }
       try {
         read_line(line, number, from, context, *made);
       } catch (fault& what) {

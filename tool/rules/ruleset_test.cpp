@@ -204,7 +204,7 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     sets, refusal,
     testing::Values(refused{"drop : src @no-such-file",
-                            "rules:1:12: no-such-file: cannot open: No such file or directory\n"
+                            "rules:1:12: no-such-file: cannot open: No such file or directory: check the name\n"
                             "  drop : src @no-such-file\n             ^\n"},
                     refused{"drop : src @/",
                             "rules:1:12: /: is a directory; a file was expected\n"
@@ -222,7 +222,7 @@ INSTANTIATE_TEST_SUITE_P(
                             "rules:1:16: expected 'and' or 'or' between an address set and what stands "
                             "beside it\n  drop : tcp src @a\n                 ^\n"},
                     refused{"drop : (src @a",
-                            "rules:1:13: a: cannot open: No such file or directory\n"
+                            "rules:1:13: a: cannot open: No such file or directory: check the name\n"
                             "  drop : (src @a\n              ^\n"}));
 
 class set_refusal : public testing::TestWithParam<refused> {
@@ -279,7 +279,9 @@ TEST(ruleset, nested_too_deep) {
 
 TEST(ruleset, what_is_no_text) {
   using namespace std::string_literals;
-  EXPECT_EQ(faults_of("accept\ndrop\0 : udp\n"s), "rules:2:5: a NUL byte: expected text\n  drop? : udp\n      ^\n");
+  // What stands behind it is no more text.
+  EXPECT_EQ(faults_of("accept\ndrop\0 : udp\nnothing\n"s),
+            "rules:2:5: a NUL byte: this is no file of rules, which is text\n  drop? : udp\n      ^\n");
   EXPECT_EQ(faults_of("accept\n" + std::string(1'000'000, 'x')),
             "rules:2:65537: the line has 1000000 bytes; expected at most 65536\n  ..." + std::string(60, 'x') + "\n  " +
                 std::string(63, ' ') + "^\n");
@@ -391,7 +393,8 @@ TEST(source, reads_a_file_and_knows_its_folder) {
 }
 
 TEST(source, says_why_it_cannot_read) {
-  EXPECT_EQ(read_source("/no/such/file").error().render(), "/no/such/file: cannot open: No such file or directory\n");
+  EXPECT_EQ(read_source("/no/such/file").error().render(),
+            "/no/such/file: cannot open: No such file or directory: check the name\n");
   EXPECT_EQ(read_source("/").error().render(), "/: is a directory; a file was expected\n");
   EXPECT_EQ(read_source("/dev/null").error().render(),
             "/dev/null: is no regular file, and could not be read again for a reload\n");
