@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "printable.hpp"
+#include "say.hpp"
 
 namespace tool {
 
@@ -96,13 +97,12 @@ std::optional<int> command_line::parse(int argc, char** argv) {
     fmt::print("{}", app_->help());
     return done;
   } catch (const CLI::ParseError& wrong) {
-    fmt::print(stderr, "{}: {}; {} --help lists what there is\n", app_->get_name(), printable(wrong.what()),
-               app_->get_name());
+    say("{}: {}; {} --help lists what there is\n", app_->get_name(), printable(wrong.what()), app_->get_name());
     return wrong_usage;
   }
   if (netns_.empty()) return std::nullopt;
   if (const auto entered = enter_netns(netns_); !entered) {
-    fmt::print(stderr, "{}: {}\n", app_->get_name(), entered.error().message);
+    say("{}: {}\n", app_->get_name(), entered.error().message);
     return entered.error().code;
   }
   return std::nullopt;
@@ -132,7 +132,7 @@ outcome<void> enter_netns(const std::string& name) {
 }
 
 int report(const char* command, const failure& what) {
-  fmt::print(stderr, "ipq {}: {}\n", command, what.message);
+  say("ipq {}: {}\n", command, what.message);
   return what.code;
 }
 

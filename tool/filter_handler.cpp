@@ -15,8 +15,7 @@ namespace {
 
 class filter_handler final : public handler {
  public:
-  filter_handler(const filter_job& job, interface_names names, output& to, live_session& session)
-      : job_(job), names_(std::move(names)), to_(to), session_(session) {}
+  filter_handler(const filter_job& job, output& to, live_session& session) : job_(job), to_(to), session_(session) {}
 
   ipq::result<void> take(ipq::source& from, std::span<const ipq::packet> packets) override {
     matched_.clear();
@@ -47,7 +46,7 @@ class filter_handler final : public handler {
 
  private:
   const filter_job& job_;
-  interface_names names_;
+  interface_names names_ = make_interface_names();
   output& to_;
   live_session& session_;
   fmt::memory_buffer lines_;
@@ -67,7 +66,8 @@ outcome<std::optional<ipq::tool::rules::filter>> compile_filter(const std::vecto
   return fail(wrong_usage, std::move(message));
 }
 
-interface_names make_interface_names(std::shared_ptr<const ipq::interface_names> from) {
+interface_names make_interface_names() {
+  auto from = std::make_shared<const ipq::interface_names>();
   static_cast<void>(from->find(1));
   return [from = std::move(from), last = ipq::interface{}](std::uint32_t index) mutable -> std::string_view {
     last = from->find(index);
@@ -92,12 +92,11 @@ int run_filter(const char* command, const live_options& options, const filter_jo
   if (!session) return report(command, session.error());
   if (auto selected = session->select(); !selected) return report(command, selected.error());
 
-  const auto names = make_interface_names(std::make_shared<const ipq::interface_names>());
   output to(STDOUT_FILENO);
   std::deque<filter_handler> made;
   std::vector<handler*> handlers;
   handlers.reserve(options.workers);
-  for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, names, to, *session));
+  for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, to, *session));
   const auto served = session->serve(handlers, {});
   if (session->has_begun()) session->print_summary();
   if (!served) return report(command, served.error());

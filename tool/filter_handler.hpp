@@ -36,8 +36,9 @@ struct filter_job {
 /// The words of a filter on a command line as one. Failure: wrong_usage, with the filter and a caret.
 [[nodiscard]] outcome<std::optional<ipq::tool::rules::filter>> compile_filter(const std::vector<std::string>& words);
 
-/// Asks for the interfaces' names while sockets may still be opened; the names are for one thread at a time.
-[[nodiscard]] interface_names make_interface_names(std::shared_ptr<const ipq::interface_names> from);
+/// Asks for the interfaces' names while sockets may still be opened. For one thread: whoever finds another asking opens
+/// a socket of his own, which is forbidden by then.
+[[nodiscard]] interface_names make_interface_names();
 
 /// Opens the queues, serves them and sums up: the whole of such a command. Returns its exit status.
 int run_filter(const char* command, const live_options& options, const filter_job& job);

@@ -20,9 +20,29 @@
 #include "printable.hpp"
 #include "privileges.hpp"
 #include "rules/file.hpp"
+#include "say.hpp"
 
 namespace tool {
 namespace {
+
+// A signal so soon behind the first is the same wish: timeout(1) signals a process, and then its group with it.
+constexpr std::chrono::milliseconds one_wish{500};
+std::atomic<std::chrono::steady_clock::rep> asked_at = 0;  ///< by the first signal that asks for the end; 0: none
+
+bool is_second_signal() noexcept {
+  const auto now = steady::now().time_since_epoch();
+  std::chrono::steady_clock::rep first = 0;
+  if (asked_at.compare_exchange_strong(first, now.count())) return false;
+  return now - steady::duration(first) >= one_wish;
+}
+
+// Runs when nothing reads signals any more, and something holds up what is left to do, as a pipe that nobody reads.
+extern "C" void end_at_second_signal(int /*signal*/) {
+  constexpr std::string_view text = "ipq: ended by a second signal\n";
+  if (!is_second_signal()) return;
+  static_cast<void>(::write(STDERR_FILENO, text.data(), text.size()));
+  ::_exit(failed);
+}
 
 sigset_t awaited_signals() noexcept {
   sigset_t made;
@@ -54,13 +74,14 @@ void block_signals() {
   const sigset_t awaited = awaited_signals();
   ::pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  for (const int each : {SIGINT, SIGTERM}) std::signal(each, end_at_second_signal);
 }
 
 void note_missing_interfaces(const char* command, const std::vector<std::string>& names) {
   std::set<std::string> told;
   for (const std::string& each : names) {
     if (::if_nametoindex(each.c_str()) != 0 || !told.insert(each).second) continue;
-    fmt::print(stderr, "ipq {}: there is no interface {} now; what tests it waits for one\n", command, printable(each));
+    say("ipq {}: there is no interface {} now; what tests it waits for one\n", command, printable(each));
   }
 }
 
@@ -106,6 +127,7 @@ outcome<live_session> live_session::open(const char* command, const live_options
       wanted.unanswered = ipq::verdict::accept();
       wanted.at_close = ipq::queue_options::closing::accept_waiting;
     }
+    made.accepts_rest_ = wanted.at_close == ipq::queue_options::closing::accept_waiting;
     auto opened = ipq::queue::open(wanted);
     if (!opened) {
       failure why(opened.error());
@@ -143,8 +165,8 @@ void live_session::announce() const {
   std::string policy = fmt::format("when the queue is full, packets {}; when nobody listens, {}", full,
                                    selected_ ? "they are dropped" : "the rule that queues them decides");
   if (selected_ && !options_->fail_open) policy = options_->selection.policy_text();
-  fmt::print(stderr, "ipq {}: serving {}; {}\n", command_, which, policy);
-  if (selected_) fmt::print(stderr, "ipq {}: packets are selected by {}\n", command_, selected_->description());
+  say("ipq {}: serving {}; {}\n", command_, which, policy);
+  if (selected_) say("ipq {}: packets are selected by {}\n", command_, selected_->description());
 }
 
 outcome<void> live_session::serve(std::span<handler* const> handlers, const hooks& calls) {
@@ -158,6 +180,8 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
 
   {
     std::vector<std::jthread> workers;
+    // Whatever leaves this block ends them, also what is thrown here.
+    const std::unique_ptr<shared, void (*)(shared*)> ending(shared_.get(), [](shared* of) { of->stop(); });
     workers.reserve(handlers.size());
     shared_->running = static_cast<unsigned>(handlers.size());
     try {
@@ -181,13 +205,18 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   if (selected_) {
     if (auto removed = selected_->remove(); !removed) shared_->fail(removed.error());
   }
+  // From here on nobody reads signals.
+  sigset_t ending;
+  sigemptyset(&ending);
+  for (const int each : {SIGINT, SIGTERM}) sigaddset(&ending, each);
+  ::pthread_sigmask(SIG_UNBLOCK, &ending, nullptr);
   if (shared_->wrong) return std::unexpected(*shared_->wrong);
   return {};
 }
 
 void live_session::wait_for_end(const std::function<void()>& reload) {
   const auto end = options_->duration ? steady::now() + *options_->duration : steady::time_point::max();
-  bool asked_to_stop = false, said_so = false;
+  bool said_so = false;
   while (shared_->running > 0 || !said_so) {
     if (shared_->stopping && !std::exchange(said_so, true)) manager_->say("STOPPING=1");
     if (shared_->running == 0) continue;
@@ -199,13 +228,12 @@ void live_session::wait_for_end(const std::function<void()>& reload) {
     while (::read(shared_->signals, &got, sizeof got) == sizeof got) {
       if (got.ssi_signo == SIGHUP && reload) {
         if (!shared_->stopping) reload();
-      } else if (asked_to_stop) {
+      } else if (is_second_signal()) {
         // Something holds a worker, as output that nobody reads. The kernel deals with what waits.
-        fmt::print(stderr, "ipq {}: ended by a second signal\n", command_);
+        say("ipq {}: ended by a second signal\n", command_);
         selected_.reset();
         ::_exit(failed);
       } else {
-        asked_to_stop = true;
         shared_->stop();
       }
     }
@@ -335,10 +363,13 @@ void live_session::print_summary() const {
   for (const auto& [what, number] : rare)
     if (number != 0) text += fmt::format(", {} {}", number, what);
   if (!sum.in_kernel) {
-    text += ", lost: not shown here";
+    text += ", lost and still waiting: not shown here";
   } else {
     const std::uint64_t lost = std::uint64_t{sum.in_kernel->lost_queue_full} + sum.in_kernel->lost_no_buffer;
     text += fmt::format(", {} lost", lost);
+    if (sum.in_kernel->waiting != 0) {
+      text += fmt::format(", {} still waiting: {}", sum.in_kernel->waiting, accepts_rest_ ? "accepted" : "dropped");
+    }
     if (sum.in_kernel->lost_queue_full != 0) {
       text += fmt::format("\nipq {}: {} packet{} found the queue full: a larger --max-length holds more", command_,
                           sum.in_kernel->lost_queue_full, plural(sum.in_kernel->lost_queue_full));
@@ -348,7 +379,7 @@ void live_session::print_summary() const {
                           sum.in_kernel->lost_no_buffer, plural(sum.in_kernel->lost_no_buffer));
     }
   }
-  fmt::print(stderr, "{}\n", text);
+  say("{}\n", text);
 }
 
 }  // namespace tool

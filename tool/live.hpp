@@ -120,6 +120,7 @@ class live_session {
   const live_options* options_;
   std::unique_ptr<shared> shared_;
   bool has_begun_ = false;
+  bool accepts_rest_ = false;  ///< what waits at the end
   std::optional<firewall::selection> selected_;
   std::unique_ptr<service_manager> manager_ = std::make_unique<service_manager>();
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The ipq command: a table of commands, and the choice of one.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +17,7 @@
 #include "exit_code.hpp"
 #include "printable.hpp"
 #include "rules/file.hpp"
+#include "say.hpp"
 
 namespace {
 
@@ -51,11 +54,24 @@ std::string usage() {
          "5 the kernel lacks something.\n";
 }
 
+// A descriptor that is opened later must not be taken for a standard one: these are never used the other way round.
+void occupy_standard_descriptors() {
+  while (true) {
+    const int next = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (next > STDERR_FILENO) ::close(next);
+    if (next < 0 || next > STDERR_FILENO) return;
+    ::close(next);
+    // To be found unusable as before.
+    if (::open("/dev/null", next == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_descriptors();
   if (argc < 2) {
-    fmt::print(stderr, "{}", usage());
+    tool::say("{}", usage());
     return tool::wrong_usage;
   }
   const std::string_view wanted = argv[1];
@@ -71,7 +87,7 @@ int main(int argc, char** argv) {
   const std::string_view asked = helps ? argv[2] : wanted;
   const auto* const found = std::ranges::find(commands, asked, &command::name);
   if (found == commands.end()) {
-    fmt::print(stderr, "ipq: there is no command {}; ipq --help lists them\n", tool::printable(asked));
+    tool::say("ipq: there is no command {}; ipq --help lists them\n", tool::printable(asked));
     return tool::wrong_usage;
   }
   std::string name = fmt::format("ipq {}", asked), help = "--help";
@@ -86,12 +102,12 @@ int main(int argc, char** argv) {
     const int status = found->run(static_cast<int>(words.size()) - 1, words.data());
     // What was printed and could not be written is a failure, as on a full disk.
     if (std::fflush(stdout) != 0) {
-      fmt::print(stderr, "{}: write to standard output: {}\n", name, ipq::tool::rules::file_reason(errno));
+      tool::say("{}: write to standard output: {}\n", name, ipq::tool::rules::file_reason(errno));
       return std::max(status, found->trouble);
     }
     return status;
   } catch (const std::exception& unexpected) {
-    fmt::print(stderr, "{}: {}\n", name, unexpected.what());
+    tool::say("{}: {}\n", name, unexpected.what());
     return found->trouble;
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "progress.hpp"
+#include "say.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -26,14 +27,14 @@ void progress::update(const ipq::capture_reader& from) {
     const std::uint64_t percent = std::min<std::uint64_t>(100, counts.bytes * 100 / counts.file_size);
     bar = fmt::format("[{:<40}] {:3} %  ", std::string(percent * width / 100, '#'), percent);
   }
-  fmt::print(stderr, "\r{}{} frames", bar, counts.frames);
+  say("\r{}{} frames", bar, counts.frames);
   std::fflush(stderr);
   shown_ = true;
 }
 
 void progress::clear() {
   if (!shown_) return;
-  fmt::print(stderr, "\r\033[K");
+  say("\r\033[K");
   std::fflush(stderr);
   shown_ = false;
 }

@@ -38,10 +38,10 @@ outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
   return {};
 }
 
-outcome<void> recordings::open(const ipq::tool::rules::interface_names& names) {
+outcome<void> recordings::open(const std::function<ipq::tool::rules::interface_names()>& make_names) {
   for (file& each : files_) {
     // Not by its name: the folder may be one that only special rights lead to.
-    auto opened = ipq::recorder::open(fmt::format("/proc/self/fd/{}", each.created), {.interface_name = names});
+    auto opened = ipq::recorder::open(fmt::format("/proc/self/fd/{}", each.created), {.interface_name = make_names()});
     if (!opened) {
       return fail(
           exit_code_of(opened.error()),

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,8 +22,8 @@ class recordings {
   /// Makes the files of `record FILE` while rights are there; those that were not there go again unless keep() is
   /// called. Failures: failed or no_rights, with the file; wrong_usage, two names of one file.
   [[nodiscard]] outcome<void> create(const ipq::tool::rules::ruleset& rules);
-  /// Begins to write to them; starts threads, so rights should have been given up.
-  [[nodiscard]] outcome<void> open(const ipq::tool::rules::interface_names& names);
+  /// Begins to write to them; starts threads, so rights should have been given up. Each has names of its own.
+  [[nodiscard]] outcome<void> open(const std::function<ipq::tool::rules::interface_names()>& make_names);
 
   /// From here on the files stay.
   void keep() noexcept { kept_ = true; }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "filter_handler.hpp"
 #include "log_lines.hpp"
 
 namespace tool {
@@ -30,7 +31,7 @@ void latency_histogram::add(std::chrono::nanoseconds each, std::uint64_t packets
 rule_handler::rule_handler(const rule_job& job, const rules_in_use& what, unsigned worker)
     : job_(job),
       worker_(worker),
-      names_(job.engine.names),
+      names_(make_interface_names()),
       engine_(make_engine(what.rules)),
       recorders_(what.recorders),
       delayed_(job.limits) {}
@@ -39,6 +40,7 @@ rules::engine rule_handler::make_engine(rules::ruleset what) const {
   rules::engine_options options = job_.engine;
   // Each worker sees its own packets, so each has its own dice.
   options.seed += worker_;
+  options.names = names_;
   return rules::engine(std::move(what), std::move(options));
 }
 

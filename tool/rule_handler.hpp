@@ -50,7 +50,7 @@ struct rules_in_use {
 
 /// What the workers of ipq run share.
 struct rule_job {
-  rules::engine_options engine;
+  rules::engine_options engine;  ///< without names
   rules::delayed_limits limits;
   const duplicator* copies = nullptr;  ///< null: rules have no duplicate
   print_style style;                   ///< of `log`

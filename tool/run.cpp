@@ -18,6 +18,7 @@
 #include "rule_handler.hpp"
 #include "rule_options.hpp"
 #include "rules/file.hpp"
+#include "say.hpp"
 #include "values.hpp"
 
 namespace tool {
@@ -136,9 +137,7 @@ class run {
     if (auto selected = session_->select(); !selected) return selected;
     rules_ = *std::move(rules);
 
-    job_.engine = {.seed = options_.seed ? *options_.seed : std::random_device{}(),
-                   .otherwise = options_.otherwise,
-                   .names = make_interface_names(std::make_shared<const ipq::interface_names>())};
+    job_.engine = {.seed = options_.seed ? *options_.seed : std::random_device{}(), .otherwise = options_.otherwise};
     job_.limits = options_.limits;
     job_.copies = copies_ ? &*copies_ : nullptr;
     job_.style = {.time = options_.time, .colours = has_colours(stdout)};
@@ -168,22 +167,21 @@ class run {
     session_->print_summary();
     const rule_counters counters = sum_of_counters();
     if (counters.delay_refused != 0) {
-      fmt::print(stderr, "ipq run: {} packets to be delayed exceeded --delay-packets or --delay-bytes: {}\n",
-                 counters.delay_refused,
-                 options_.limits.beyond == ipq::verdict::action::accept ? "accepted" : "dropped");
+      say("ipq run: {} packets to be delayed exceeded --delay-packets or --delay-bytes: {}\n", counters.delay_refused,
+          options_.limits.beyond == ipq::verdict::action::accept ? "accepted" : "dropped");
     }
     if (counters.duplicates + counters.duplicates_failed != 0) {
-      fmt::print(stderr, "ipq run: {} copies sent, {} could not be\n", counters.duplicates, counters.duplicates_failed);
+      say("ipq run: {} copies sent, {} could not be\n", counters.duplicates, counters.duplicates_failed);
     }
     for (const auto& [file, counts] : recordings_.counts()) {
-      fmt::print(stderr, "ipq run: {}: {} packets recorded, {} lost\n", file, counts.recorded, counts.lost);
+      say("ipq run: {}: {} packets recorded, {} lost\n", file, counts.recorded, counts.lost);
     }
     const auto totals = sum_of_totals();
-    fmt::print(stderr, "{:>12} {:>14}  rule\n", "packets", "bytes");
+    say("{:>12} {:>14}  rule\n", "packets", "bytes");
     const auto line = [](const rules::rule_counts& counts, std::string_view text) {
-      fmt::print(stderr, "{:>12} {:>14}  {}{}{}\n", counts.packets, counts.bytes, printable(text, 100),
-                 counts.lost != 0 ? fmt::format(" ({} lost)", counts.lost) : "",
-                 counts.not_applied != 0 ? fmt::format(" ({} could not be changed)", counts.not_applied) : "");
+      say("{:>12} {:>14}  {}{}{}\n", counts.packets, counts.bytes, printable(text, 100),
+          counts.lost != 0 ? fmt::format(" ({} lost)", counts.lost) : "",
+          counts.not_applied != 0 ? fmt::format(" ({} could not be changed)", counts.not_applied) : "");
     };
     constexpr std::size_t most = 50;
     std::size_t printed = 0;
@@ -195,8 +193,7 @@ class run {
     }
     line(totals.unmatched, "(no rule)");
     for (std::size_t i = 0; i < totals.names.size(); ++i) {
-      fmt::print(stderr, "{:>12} {:>14}  count {}\n", totals.names[i].packets, totals.names[i].bytes,
-                 totals.rules.count_names()[i]);
+      say("{:>12} {:>14}  count {}\n", totals.names[i].packets, totals.names[i].bytes, totals.rules.count_names()[i]);
     }
   }
 
@@ -228,7 +225,7 @@ class run {
   outcome<void> prepare() {
     if (auto opened = serve_metrics(); !opened) return opened;
     // Last, as it empties files that were there.
-    if (auto opened = recordings_.open(job_.engine.names); !opened) return opened;
+    if (auto opened = recordings_.open(make_interface_names); !opened) return opened;
     auto recorders = recordings_.of(rules_);
     if (!recorders) return std::unexpected(recorders.error());
     recordings_.keep();
@@ -254,26 +251,38 @@ class run {
 
   void reload() {
     session_->manager().say_reloading();
-    auto rules = compile_rules(options_.rules);
-    outcome<std::vector<ipq::recorder*>> recorders;
-    outcome<void> fit;
-    if (rules) fit = check_demands(*rules, options_, copies_.has_value());
-    if (rules && fit) recorders = recordings_.of(*rules);
-    if (rules && fit && recorders && rules->delays()) fit = session_->make_room(room_for_delayed(options_));
-    if (!rules || !fit || !recorders) {
+    outcome<void> loaded;
+    try {
+      loaded = load_again();
+    } catch (const std::exception& thrown) {  // as where memory ends
+      loaded = fail(failed, thrown.what());
+    }
+    if (!loaded) {
       ++reloads_failed_;
-      report("run", !rules ? rules.error() : !fit ? fit.error() : recorders.error());
-      fmt::print(stderr, "ipq run: the new rules are wrong: the old ones stay\n");
+      report("run", loaded.error());
+      say("ipq run: the new rules are wrong: the old ones stay\n");
       session_->manager().say("READY=1\nSTATUS=the new rules are wrong: the old ones stay");
       return;
+    }
+    ++reloads_;
+    session_->manager().say("READY=1\nSTATUS=rules loaded");
+  }
+
+  outcome<void> load_again() {
+    auto rules = compile_rules(options_.rules);
+    if (!rules) return std::unexpected(rules.error());
+    if (auto fit = check_demands(*rules, options_, copies_.has_value()); !fit) return fit;
+    auto recorders = recordings_.of(*rules);
+    if (!recorders) return std::unexpected(recorders.error());
+    if (rules->delays()) {
+      if (auto fit = session_->make_room(room_for_delayed(options_)); !fit) return fit;
     }
     {
       const std::lock_guard guard(reloading_);
       rule_handler::replace(pointers_, {*rules, *std::move(recorders)});
     }
-    ++reloads_;
-    fmt::print(stderr, "ipq run: {} rule{} loaded\n", rules->size(), rules->size() == 1 ? "" : "s");
-    session_->manager().say("READY=1\nSTATUS=rules loaded");
+    say("ipq run: {} rule{} loaded\n", rules->size(), rules->size() == 1 ? "" : "s");
+    return {};
   }
 
   const run_options& options_;

@@ -42,6 +42,19 @@ expect 1 'network namespace a?b: there is no /run/netns/a?b; `ip' status --netns
 "$ipq" --help >/dev/full 2>/dev/null
 [ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device: make room there, or write to another place' ] ||
   { echo 'a full disk goes unnoticed'; faults=$((faults + 1)); }
+expect_status() {
+  local wanted=$1 status=0
+  shift
+  "$@" || status=$?
+  [ "$status" = "$wanted" ] || { echo "$*: status $status, not $wanted"; faults=$((faults + 1)); }
+}
+# Where nobody can be told anything the exit status still tells.
+expect_status 2 "$ipq" check bad 2>/dev/full
+expect_status 2 "$ipq" check bad 2>&-
+expect_status 2 "$ipq" nonsense 2>/dev/full
+expect_status 1 "$ipq" check accept >&- 2>&-
+[ "$("$ipq" status --help 2>&1 >&-)" = 'ipq status: write to standard output: Bad file descriptor' ] ||
+  { echo 'a closed standard output goes unnoticed'; faults=$((faults + 1)); }
 
 # Root may read everything, also where nobody else is known.
 place=$(mktemp -d)

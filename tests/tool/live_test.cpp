@@ -7,12 +7,14 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
 #include <system_error>
+#include <thread>
 
 #include "ipq_command.hpp"
 #include "kernel/flow.hpp"
@@ -54,6 +56,8 @@ class full_pipe {
 
 class live : public kernel_tests::flow_test {
  protected:
+  static constexpr std::chrono::milliseconds a_second_wish{600};  // signals sooner behind each other are one
+
   static constexpr const char* to_flow = "udp dport 5000";
 
   // The command, with the flow's packets selected.
@@ -82,7 +86,7 @@ TEST_F(live, watch_prints_what_it_accepts) {
       "\t0x0020:  6f\n"
       "output near0 uid [0-9]+ IP6 2001:db8::1\\.[0-9]+ > 2001:db8::2\\.5000: UDP, length 5\n"
       "(\t0x00[0-9a-f ]*: [^\n]*\n){4}"
-      "ipq watch: 2 received, 2 accepted, 0 dropped, (0 lost|lost: not shown here)\n");
+      "ipq watch: 2 received, 2 accepted, 0 dropped, (0 lost|lost and still waiting: not shown here)\n");
   EXPECT_TRUE(std::regex_match(ended.output, wanted)) << ended.output;
   EXPECT_EQ(queue_rules(), "");
 }
@@ -252,11 +256,40 @@ TEST_F(live, second_signal_ends_what_its_output_holds_up) {
   EXPECT_EQ(flow4().arrived(), "one");
   watch.signal(SIGINT);
   EXPECT_EQ(watch.notice(), "STOPPING=1");
+  std::this_thread::sleep_for(a_second_wish);
   watch.signal(SIGINT);
   const auto ended = watch.end();
   EXPECT_EQ(ended.status, 1);
   EXPECT_TRUE(has(ended.output, "ipq watch: ended by a second signal\n")) << ended.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
+}
+
+// timeout(1) signals its child, and then its group.
+TEST_F(live, two_signals_at_once_are_one) {
+  for (int i = 0; i < 10; ++i) {
+    live_command watch(on_flow({"watch"}));
+    watch.signal(SIGTERM);
+    watch.signal(SIGINT);
+    const auto ended = watch.end();
+    ASSERT_EQ(ended.status, 0) << ended.output;
+    ASSERT_TRUE(has(ended.output, "0 received, 0 accepted, 0 dropped")) << ended.output;
+  }
+}
+
+TEST_F(live, what_still_waits_at_the_end_is_counted) {
+  for (const bool open : {false, true}) {
+    std::vector<std::string> words = on_flow({"watch", "--count", "1"});
+    if (open) words.insert(words.end(), {"--fail", "open"});
+    live_command watch(words);
+    watch.stop();
+    for (int i = 0; i < 100; ++i) send(std::to_string(i));
+    watch.signal(SIGCONT);
+    const auto ended = watch.end();
+    const std::string waiting = kernel_tests::queue_counters_are_shown() ? ", 0 lost, 36 still waiting: accepted\n"
+                                                                         : ", lost and still waiting: not shown here\n";
+    EXPECT_TRUE(has(ended.output, waiting)) << ended.output;
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  }
 }
 
 TEST_F(live, reader_of_its_output_may_go) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ipq run with real packets: what its rules do to them, reloads under traffic, metrics, recordings.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -90,7 +91,7 @@ TEST_F(rules, decide_count_and_log) {
   const std::regex wanted(
       "(.|\n)*"
       "bad output near0 uid [0-9]+ IP 192\\.0\\.2\\.1\\.[0-9]+ > 192\\.0\\.2\\.2\\.5000: UDP, length 3: drop\n"
-      "ipq run: 3 received, 2 accepted, 1 dropped, (0 lost|lost: not shown here)\n"
+      "ipq run: 3 received, 2 accepted, 1 dropped, (0 lost|lost and still waiting: not shown here)\n"
       " +packets +bytes  rule\n"
       " +3 +99  count all, continue\n"
       " +1 +31  log \"bad\", drop : udp\\[8:2\\] = 0x6261\n"
@@ -304,12 +305,50 @@ TEST_F(rules, new_ones_that_delay_get_room_in_the_queue) {
     command.signal(SIGHUP);
     EXPECT_TRUE(command.notice().starts_with("RELOADING=1"));
     EXPECT_TRUE(command.notice().starts_with("READY=1"));
-    flow4().send_numbered(1100, 1);
+    // In parts: the receive buffer of an ordinary user holds 443 that are not read yet.
+    for (int i = 0; i < 11; ++i) {
+      flow4().send_numbered(100, 1);
+      std::this_thread::sleep_for(20ms);
+    }
     const auto ended = command.interrupt();
     EXPECT_TRUE(has(ended.output, "ipq run: 1 rule loaded\n")) << ended.output;
     EXPECT_TRUE(has(ended.output, is_bounded ? " 0 dropped, 76 lost\n" : " 0 dropped, 0 lost\n")) << ended.output;
     write("rules", "accept\n");
   }
+}
+
+// Whoever would read what it says has gone: it loads rules and ends all the same.
+TEST_F(rules, reload_with_nobody_to_tell) {
+  write("rules", "accept\n");
+  live_command command(on_flow({"-f", path("rules")}), {"bash", "-c", "exec \"$@\" 2> >(head -n1 >/dev/null)", "-"});
+  for (int i = 0; i < 2; ++i) {
+    command.signal(SIGHUP);
+    EXPECT_TRUE(command.notice().starts_with("RELOADING=1"));
+    EXPECT_TRUE(command.notice().starts_with("READY=1"));
+  }
+  send("judged");
+  EXPECT_EQ(flow4().arrived(), "judged");
+  EXPECT_EQ(command.interrupt().status, 0);
+  EXPECT_EQ(queue_rules(), "");
+}
+
+// Workers ask for names at once, and none may open a socket any more.
+TEST_F(rules, names_of_interfaces_with_several_workers) {
+  live_command command({"run", "-q", "0-1", "--workers", "2", "--select", "output", "udp dport 9000",
+                        "count hit : [outdev=lo]", "count miss"});
+  std::vector<kernel_tests::udp_socket> senders;
+  for (int i = 1; i <= 16; ++i) senders.emplace_back(near_ns(), "127.0.0." + std::to_string(i));
+  const kernel_tests::endpoint to("127.0.0.1", 9000);
+  for (int round = 0; round < 10'000; ++round) {
+    for (const auto& each : senders) {
+      static_cast<void>(::sendto(each.fd(), "x", 1, MSG_DONTWAIT, to.address(), to.size()));
+    }
+  }
+  const auto ended = command.interrupt();
+  std::smatch hit;
+  ASSERT_TRUE(std::regex_search(ended.output, hit, std::regex(" ([0-9]+) +[0-9]+  count hit\n"))) << ended.output;
+  EXPECT_GT(std::stoul(hit[1]), 10'000u);
+  EXPECT_TRUE(std::regex_search(ended.output, std::regex(" 0 +0  count miss\n"))) << ended.output;
 }
 
 TEST_F(rules, copies_are_sent_once_and_not_judged) {
@@ -501,6 +540,25 @@ TEST_F(rules, full_disk_ends_no_traffic_and_is_told) {
                           ": write recording, packet [0-9]+ at byte [0-9]+: File too large: write to another place, or "
                           "raise the limit of file sizes \\(ulimit -f\\); [0-9]+ packets are missing");
   EXPECT_TRUE(std::regex_search(ended.output, wanted)) << ended.output;
+}
+
+TEST_F(rules, second_signal_ends_a_recording_that_nobody_reads) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  const kernel_tests::descriptor reader(::open(path("fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open");
+  live_command command(on_flow({"record \"" + path("fifo") + "\""}));
+  const std::string large(1200, 'x');
+  for (int i = 0; i < 200; ++i) {
+    send(large);
+    EXPECT_EQ(flow4().arrived(), large);
+  }
+  command.signal(SIGTERM);
+  EXPECT_EQ(command.notice(), "STOPPING=1");
+  std::this_thread::sleep_for(600ms);
+  command.signal(SIGTERM);
+  const auto ended = command.end();
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(has(ended.output, "ipq: ended by a second signal\n")) << ended.output;
+  wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
 TEST_F(rules, files_that_cannot_be_written_start_nothing) {
