@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The text of /proc/net/netfilter/nfnetlink_queue, in any form: what is understood is written again and read again.
+// The text of /proc/net/netfilter/nfnetlink_queue, in any form: what is understood is written again and read again. And
+// as that of /proc/net/netlink: a link is a whole one, or none.
 #include "netlink/counters.hpp"
 
 #include <string>
 
 #include "input.hpp"
+#include "netlink/owner.hpp"
 
 namespace {
 
@@ -33,5 +35,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto read = netlink::parse_queue_counters(again);
   require(read.size() == queues.size());
   for (std::size_t i = 0; i < read.size(); ++i) require(line_of(read[i]) == line_of(queues[i]));
+  constexpr std::uint32_t port_ids[]{812, 0};
+  const auto links = netlink::parse_socket_links(text, port_ids);
+  require(links.size() == 2);
+  for (const std::string& link : links) {
+    require(link.empty() || (link.starts_with("socket:[") && link.ends_with("]") && link.size() <= text.size() + 9));
+    require(link.find_first_of(" \n") == std::string::npos);
+  }
   return 0;
 }

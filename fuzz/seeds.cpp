@@ -161,6 +161,10 @@ void write_texts() {
   write("addresses", "bytes_ipv4", bytes_of({192, 0, 2, 1}));
   write("counters", "two_queues",
         bytes_of("    0   4711    12 2 65531     3     4      100  1\n65535 4294967295 0 255 4294967295 0 0 0  1\n"));
+  write("counters", "sockets",
+        bytes_of("sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n"
+                 "0000000000000000 12 812 00000000 0 0 0 2 0 4711\n"
+                 "0000000000000000 0 0 00000000 0 0 0 2 0 4712\n"));
   write("counters", "damaged", bytes_of("0 1 2 1 0 0 0 9x\n\n-1 0\n7 2 0 1 0 0 0 0 1 more\n"));
   const auto value = [](std::string_view text) {
     return joined({bytes_of({static_cast<unsigned>(text.size())}), bytes_of(text)});

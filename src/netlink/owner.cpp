@@ -22,28 +22,6 @@
 namespace ipq::netlink {
 namespace {
 
-/// Links in /proc/PID/fd, as "socket:[4711]", of the netfilter sockets with these port ids; "" where there is none.
-std::vector<std::string> find_socket_links(std::span<const std::uint32_t> port_ids) {
-  std::vector<std::string> links(port_ids.size());
-  // Columns of /proc/net/netlink: sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode, below a line of headings.
-  const auto text = read_proc_file("/proc/thread-self/net/netlink");
-  if (!text) return links;
-  for_each_line(*text, [&](std::string_view line) {
-    std::istringstream columns{std::string(line)};
-    std::string address, groups, rmem, wmem, dump, locks, drops, inode;
-    int protocol = -1;
-    std::uint32_t port = 0;
-    if (!(columns >> address >> protocol >> port >> groups >> rmem >> wmem >> dump >> locks >> drops >> inode) ||
-        protocol != NETLINK_NETFILTER) {
-      return;
-    }
-    for (std::size_t i = 0; i < port_ids.size(); ++i) {
-      if (port_ids[i] == port) links[i] = "socket:[" + inode + "]";
-    }
-  });
-  return links;
-}
-
 struct directory_closer {
   void operator()(DIR* directory) const noexcept { ::closedir(directory); }
 };
@@ -88,6 +66,25 @@ std::string command_of(int pid) {
 
 }  // namespace
 
+std::vector<std::string> parse_socket_links(std::string_view text, std::span<const std::uint32_t> port_ids) {
+  std::vector<std::string> links(port_ids.size());
+  // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode, below a line of headings (netlink_native_seq_show).
+  for_each_line(text, [&](std::string_view line) {
+    std::istringstream columns{std::string(line)};
+    std::string address, groups, rmem, wmem, dump, locks, drops, inode;
+    int protocol = -1;
+    std::uint32_t port = 0;
+    if (!(columns >> address >> protocol >> port >> groups >> rmem >> wmem >> dump >> locks >> drops >> inode) ||
+        protocol != NETLINK_NETFILTER) {
+      return;
+    }
+    for (std::size_t i = 0; i < port_ids.size(); ++i) {
+      if (port_ids[i] == port) links[i] = "socket:[" + inode + "]";
+    }
+  });
+  return links;
+}
+
 result<void> probe_queue_access(const socket_source& source) {
   const auto opened = source.open(NETLINK_NETFILTER);
   if (!opened) return std::unexpected(opened.error());
@@ -108,7 +105,8 @@ std::vector<queue_owner> find_socket_owners(std::span<const std::uint32_t> port_
   std::vector<queue_owner> owners;
   for (const auto port_id : port_ids) owners.push_back({.port_id = port_id, .pid = 0, .command = {}});
   if (port_ids.empty()) return owners;
-  const auto links = find_socket_links(port_ids);
+  const auto sockets = read_proc_file("/proc/thread-self/net/netlink");
+  const auto links = parse_socket_links(sockets ? std::string_view(*sockets) : std::string_view(), port_ids);
   for_each_process([&](const char* name, int pid) {
     for_each_descriptor(name, [&](std::string_view link) {
       for (std::size_t i = 0; i < links.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ipq/error.hpp"
@@ -29,6 +30,11 @@ struct queue_owner {
 /// global root), /proc/net/netlink its socket, /proc/PID/fd the process. nullopt where the first can't be read or the
 /// queue is free. Slow: for error messages.
 [[nodiscard]] std::optional<queue_owner> find_queue_owner(std::uint16_t queue);
+
+/// For each port id the link in /proc/PID/fd, as "socket:[4711]", of the netfilter socket that has it; "" where there
+/// is none. `text` is that of /proc/net/netlink; lines of another form are passed over.
+[[nodiscard]] std::vector<std::string> parse_socket_links(std::string_view text,
+                                                          std::span<const std::uint32_t> port_ids);
 
 /// The owners of these netfilter sockets, in the same order, by one walk through /proc.
 [[nodiscard]] std::vector<queue_owner> find_socket_owners(std::span<const std::uint32_t> port_ids);
