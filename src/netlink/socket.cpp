@@ -53,10 +53,14 @@ std::size_t get_size(int fd, int option) noexcept {
   return static_cast<std::size_t>(std::max(get_option(fd, option).value_or(0), 0));
 }
 
+/// The kernel doubles what it is told, for its own bookkeeping, and stops at INT_MAX.
+int half_of(std::size_t bytes) noexcept {
+  return static_cast<int>(std::min<std::size_t>(bytes / 2, INT_MAX / 2));
+}
+
 std::size_t set_size(int fd, int forced, int permitted, std::size_t bytes) noexcept {
   const errno_keeper keep;
-  // The kernel doubles what it is told, for its own bookkeeping, and stops at INT_MAX.
-  const int half = static_cast<int>(std::min<std::size_t>(bytes / 2, INT_MAX / 2));
+  const int half = half_of(bytes);
   if (!set_option(fd, SOL_SOCKET, forced, half)) set_option(fd, SOL_SOCKET, permitted, half);
   return get_size(fd, permitted);
 }
@@ -196,6 +200,17 @@ void socket::wake() const noexcept {
   if (ready < 0) return failed("wait", errno);
   if (ready == 0) return failed("wait", ETIMEDOUT);
   return {};
+}
+
+void socket::grow_receive_buffer(std::size_t bytes) const noexcept {
+  if (bytes <= receive_buffer()) return;
+  const errno_keeper keep;
+  const int half = half_of(bytes);
+  if (set_option(fd(), SOL_SOCKET, SO_RCVBUFFORCE, half)) return;
+  // What is permitted may be less than what was granted before: another socket shows it.
+  const socket another(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
+  if (!another || !set_option(another.fd(), SOL_SOCKET, SO_RCVBUF, half)) return;
+  if (another.receive_buffer() > receive_buffer()) set_option(fd(), SOL_SOCKET, SO_RCVBUF, half);
 }
 
 std::size_t socket::set_receive_buffer(std::size_t bytes) const noexcept {

@@ -73,6 +73,8 @@ class socket : public descriptor {
   /// Lets the kernel keep `bytes` of datagrams, more than net.core.rmem_max where the process may (CAP_NET_ADMIN in the
   /// initial user namespace), else as many as that permits. Returns what the kernel keeps now.
   std::size_t set_receive_buffer(std::size_t bytes) const noexcept;
+  /// The same, but never fewer than now, also where the right to more has been given up since.
+  void grow_receive_buffer(std::size_t bytes) const noexcept;
   std::size_t set_send_buffer(std::size_t bytes) const noexcept;
   [[nodiscard]] std::size_t receive_buffer() const noexcept;
 

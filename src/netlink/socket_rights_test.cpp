@@ -178,6 +178,23 @@ TEST_F(real_queue, receive_buffer_is_what_is_permitted_elsewhere) {
   EXPECT_EQ(connection.receive_buffer(), 2 * limit);
 }
 
+TEST_F(real_queue, receive_buffer_that_grows_never_shrinks) {
+  if (!global_root("forcing a receive buffer")) return;
+  const std::size_t limit = permitted();
+  {
+    const unit_tests::without_net_admin ordinary;
+    connection.grow_receive_buffer(8 * limit);
+    EXPECT_EQ(connection.receive_buffer(), 2 * limit);
+  }
+  connection.grow_receive_buffer(4 * limit);
+  EXPECT_EQ(connection.receive_buffer(), 4 * limit);
+  const unit_tests::without_net_admin ordinary;
+  errno = EXDEV;
+  connection.grow_receive_buffer(8 * limit);
+  EXPECT_EQ(errno, EXDEV);
+  EXPECT_EQ(connection.receive_buffer(), 4 * limit);
+}
+
 TEST_F(real_queue, overrun_loses_packets_and_nothing_else) {
   iptables("-A OUTPUT -p udp --dport 5000 -j QUEUE");
   bind(10'000);

@@ -177,8 +177,7 @@ std::size_t largest_message(const queue_options& options) noexcept {
 
 result<void> change_max_length(const netlink::socket& connection, const queue_options& options, std::uint32_t packets) {
   // Never less: what it holds now would be lost.
-  const std::size_t needed = needed_receive_buffer(options, packets);
-  if (options.receive_buffer == 0 && needed > connection.receive_buffer()) connection.set_receive_buffer(needed);
+  if (options.receive_buffer == 0) connection.grow_receive_buffer(needed_receive_buffer(options, packets));
   const wire::config wanted{
       .queue = options.number, .sequence = 0, .max_length = packets};  // no answer is taken for one to a bind
   alignas(4) std::byte request[wire::max_config_size];
