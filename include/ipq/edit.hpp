@@ -48,8 +48,9 @@ class packet_editor {
   ///   EBADMSG     not a valid IPv4 or IPv6 packet, or none at all, as in copy mode meta; or the checksum is not ready
   ///               and lengths contradict each other
   ///   EOPNOTSUPP  the checksum is not ready, and can't be computed: a fragment, another protocol than TCP, UDP, ICMP
-  ///               or ICMPv6, an address that is hidden as described above, or it is that of a packet inside of this
-  ///               one, as in a tunnel over UDP with segmentation offload
+  ///               or ICMPv6, an address that is hidden as described above, several segments of UDP in one packet,
+  ///               whose checksums the kernel makes from what an edit would overwrite, or it is that of a packet
+  ///               inside of this one, as in a tunnel over UDP with offload
   [[nodiscard]] static result<packet_editor> edit(const packet& packet, std::vector<std::byte>& buffer);
 
   packet_editor(packet_editor&&) noexcept = default;

@@ -68,6 +68,15 @@ bool has_bytes_of_no_length(const layers& found, std::span<const std::byte> pack
          packet[6] != no_next_header;
 }
 
+// The sum of the pseudo-header of the packet's transport, from there to the end of its bytes.
+std::uint16_t pseudo_sum(const layers& found, std::span<const std::byte> packet) noexcept {
+  const auto length = static_cast<std::uint32_t>(packet.size() - found.transport_offset);
+  const auto of = [&](const auto& ip) {
+    return pseudo_header_sum(ip.source(), ip.destination(), found.transport, length);
+  };
+  return found.version == 4 ? of(*ipv4_view::parse(packet)) : of(*ipv6_view::parse(packet));
+}
+
 // Notes that words summing to `before` become words summing to `after`.
 void note(std::uint64_t& sum, std::uint16_t before, std::uint16_t after) noexcept {
   sum += std::uint64_t{static_cast<std::uint16_t>(~before)} + after;
@@ -123,9 +132,13 @@ result<void> packet_editor::examine(bool checksum_not_ready) noexcept {
         (offset == 0 && followed))
       return failed("compute checksum", EOPNOTSUPP);
     if (!layers_.has_transport || !lengths_agree_) return failed(operation, EBADMSG);
-    // What is not ready is then the checksum of a packet inside of this one, as of a tunnel with GSO.
-    if (layers_.version == 4 && layers_.transport == ip_protocol::udp && read_be16(bytes(), checksum_at_) == 0)
-      return failed("compute checksum", EOPNOTSUPP);
+    if (layers_.transport == ip_protocol::udp) {
+      // The kernel makes the checksums of UDP's segments from the pseudo-header's sum, in whose place none may stand.
+      if (gso_) return failed("compute checksum", EOPNOTSUPP);
+      // Without that sum it is the checksum of a packet inside of this one that is not ready, as in a tunnel.
+      if (read_be16(bytes(), checksum_at_) != pseudo_sum(layers_, bytes()))
+        return failed("compute checksum", EOPNOTSUPP);
+    }
     whole_ = true;
   } else if (checksum_at_ != 0 && layers_.transport == ip_protocol::udp && read_be16(bytes(), checksum_at_) == 0) {
     const bool computable =
@@ -373,15 +386,8 @@ void packet_editor::set_length(std::size_t end) noexcept {
 
 std::uint16_t packet_editor::whole_checksum() noexcept {
   write_be16(bytes(), checksum_at_, 0);
-  const auto message = bytes().subspan(layers_.transport_offset);
-  const auto length = static_cast<std::uint32_t>(message.size());
-  std::uint16_t sum = sum_bytes(message);
-  if (has_pseudo_header()) {
-    const auto pseudo = [&](const auto& ip) {
-      return pseudo_header_sum(ip.source(), ip.destination(), layers_.transport, length);
-    };
-    sum = add_sums(sum, layers_.version == 4 ? pseudo(*ipv4_view::parse(bytes())) : pseudo(*ipv6_view::parse(bytes())));
-  }
+  std::uint16_t sum = sum_bytes(bytes().subspan(layers_.transport_offset));
+  if (has_pseudo_header()) sum = add_sums(sum, pseudo_sum(layers_, bytes()));
   return static_cast<std::uint16_t>(~sum);
 }
 

@@ -289,22 +289,40 @@ TEST(packet_editor, no_checksum_of_udp_lite_is_zero) {
   }
 }
 
-// A tunnel with GSO: the outer UDP has none, and it is the inner one that is not ready.
+/// What the kernel leaves in place of a checksum that it has not computed: the sum of the pseudo-header.
+bytes unfinished(bytes made) {
+  const std::size_t header = header_size(made);
+  const auto addresses = header == 40 ? std::span(made).subspan(8, 32) : std::span(made).subspan(12, 8);
+  const auto sum = plain_sum(
+      addresses, static_cast<std::uint32_t>(protocol_of(made)) + static_cast<std::uint32_t>(made.size() - header));
+  put16(made, header + checksum_place(protocol_of(made)), sum);
+  return made;
+}
+
+// The outer UDP has no checksum or a complete one, and it is the inner one that is not ready.
 TEST(packet_editor, checksum_that_is_not_ready_inside_of_a_tunnel_is_refused) {
-  bytes made = make_packet(4, ip_protocol::udp, bytes(60, std::byte{3}));
-  put16(made, 26, 0);
-  packet outer = queued(made);
-  outer.checksum_not_ready = true;
-  bytes buffer;
-  const auto editor = packet_editor::edit(outer, buffer);
-  ASSERT_FALSE(editor);
-  EXPECT_TRUE(editor.error().is(EOPNOTSUPP));
+  for (const int version : {4, 6}) {
+    const bytes complete = make_packet(version, ip_protocol::udp, bytes(60, std::byte{3}));
+    bytes none = complete;
+    put16(none, header_size(none) + 6, 0);
+    for (const auto& made : {complete, none}) {
+      packet outer = queued(made);
+      outer.checksum_not_ready = true;
+      bytes buffer;
+      const auto editor = packet_editor::edit(outer, buffer);
+      ASSERT_FALSE(editor);
+      EXPECT_TRUE(editor.error().is(EOPNOTSUPP));
+    }
+  }
 }
 
 TEST(packet_editor, checksum_that_is_not_ready_is_computed) {
   for (const auto& of : kinds) {
     bytes made = make_packet(of.version, of.protocol, bytes(9, std::byte{3}));
-    put16(made, header_size(made) + checksum_place(of.protocol), 0x4711);
+    if (of.protocol == ip_protocol::udp)
+      made = unfinished(made);
+    else
+      put16(made, header_size(made) + checksum_place(of.protocol), 0x4711);
     packet partial = queued(made);
     partial.checksum_not_ready = true;
     bytes buffer;
@@ -313,6 +331,22 @@ TEST(packet_editor, checksum_that_is_not_ready_is_computed) {
     expect_right(editor->finish());
     ASSERT_TRUE(editor->replace_payload(bytes(4, std::byte{9})));
     expect_right(editor->finish());
+  }
+}
+
+// The kernel cuts them later: the checksums of TCP are then made anew, those of UDP from the sum that stands there.
+TEST(packet_editor, segments_of_udp_whose_checksums_are_not_ready_are_refused) {
+  for (const auto& of : kinds) {
+    if (of.protocol != ip_protocol::udp && of.protocol != ip_protocol::tcp) continue;
+    const bytes made = unfinished(make_packet(of.version, of.protocol, bytes(3000, std::byte{3})));
+    packet segments = queued(made);
+    segments.checksum_not_ready = segments.gso = true;
+    bytes buffer;
+    const auto editor = packet_editor::edit(segments, buffer);
+    EXPECT_EQ(editor.has_value(), of.protocol == ip_protocol::tcp);
+    EXPECT_TRUE(editor || editor.error().is(EOPNOTSUPP));
+    segments.gso = false;
+    EXPECT_TRUE(packet_editor::edit(segments, buffer));
   }
 }
 
@@ -400,6 +434,9 @@ TEST(packet_editor, source_route_hides_the_destination_as_long_as_stops_are_left
     const auto changed = editor->set_destination(ipv4_address{});
     EXPECT_EQ(changed.has_value(), pointer == 8);
     EXPECT_EQ(!changed && changed.error().is(EOPNOTSUPP), pointer == 4);
+    // The sum of what the kernel computes it with, which has no options and ends at the last stop.
+    const auto sum = plain_sum(std::span(made).subspan(12, 8), 17 + static_cast<std::uint32_t>(made.size() - 28));
+    put16(made, 28 + 6, sum);
     packet partial = queued(made);
     partial.checksum_not_ready = true;
     EXPECT_EQ(packet_editor::edit(partial, buffer).has_value(), pointer == 8);

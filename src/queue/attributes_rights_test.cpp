@@ -2,6 +2,8 @@
 // What the real kernel tells of a packet, and the options that change it.
 #include <gtest/gtest.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -201,6 +203,63 @@ TEST_F(live_attributes, segments_that_come_together_are_edited_and_arrive) {
   EXPECT_GT(edited, 0u);
   EXPECT_GT(seen.not_ready, 0u) << "there was nothing to compute";
   EXPECT_TRUE(seen.arrived == text());
+}
+
+TEST_F(live_attributes, datagrams_whose_checksum_is_not_ready_are_edited_and_arrive) {
+  queue q = must_open({.max_length = 1000, .gso = true});
+  std::vector<std::byte> buffer;
+  for (const auto protocol : {kernel_tests::ipv4, kernel_tests::ipv6}) {
+    const flow& packets = flow_of(protocol).rule("-A OUTPUT", to_queue);
+    for (const std::size_t size : {0u, 1u, 2u, 3u, 99u, 100u, 512u, 1023u, 1400u, 1452u, 4000u}) {
+      SCOPED_TRACE(std::to_string(protocol) + ": " + std::to_string(size));
+      for (const char filler : {'\0', 'a', '\xff'}) {
+        std::string text(size, filler);
+        packets.send(text);
+        const batch got = must(q.receive(soon()));
+        ASSERT_EQ(got.size(), 1u);
+        // What is cut into fragments behind the queue has its checksum already.
+        EXPECT_EQ(got[0].checksum_not_ready, size < 1500);
+        auto editor = packet_editor::edit(got[0], buffer);
+        ASSERT_TRUE(editor) << editor.error().message();
+        editor->set_ttl(9);
+        if (size > 0) {
+          text[0] = 'x';
+          const std::byte fresh[] = {std::byte{'x'}};
+          ASSERT_TRUE(editor->overwrite_payload(0, fresh));
+        }
+        must(q.set_verdict(got[0], verdict::accept().with_payload(editor->finish())));
+        must(q.flush());
+        EXPECT_EQ(packets.arrived(), text);
+      }
+    }
+  }
+}
+
+TEST_F(live_attributes, segments_of_udp_are_refused_by_the_editor_and_arrive_as_they_are) {
+  queue q = must_open({.max_length = 1000, .gso = true});
+  for (const auto protocol : {kernel_tests::ipv4, kernel_tests::ipv6}) {
+    const flow& packets = flow_of(protocol).rule("-A OUTPUT", to_queue);
+    const int segment = 1000;
+    ASSERT_EQ(::setsockopt(packets.near_socket().fd(), SOL_UDP, UDP_SEGMENT, &segment, sizeof segment), 0);
+    const std::string much = text().substr(0, 2500);
+    packets.send(much);
+    const batch got = must(q.receive(soon()));
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_TRUE(got[0].gso && got[0].checksum_not_ready);
+    std::vector<std::byte> buffer;
+    auto editor = packet_editor::edit(got[0], buffer);
+    auto judged = verdict::accept();
+    if (editor) {
+      ADD_FAILURE() << "edited";
+      editor->set_ttl(9);
+      judged = judged.with_payload(editor->finish());
+    } else {
+      EXPECT_TRUE(editor.error().is(EOPNOTSUPP));
+    }
+    must(q.set_verdict(got[0], judged));
+    must(q.flush());
+    for (const std::size_t at : {0u, 1000u, 2000u}) EXPECT_TRUE(packets.arrived() == much.substr(at, 1000));
+  }
 }
 
 TEST_F(live_attributes, truncated_segments_pass_unharmed) {
