@@ -42,11 +42,11 @@ void put_interfaces(fmt::memory_buffer& out, std::uint32_t in, std::uint32_t to,
 }
 
 void put_time(fmt::memory_buffer& out, wall_clock::time_point now) {
-  const std::time_t seconds = wall_clock::to_time_t(now);
+  const auto whole = std::chrono::floor<std::chrono::seconds>(now);  // captures have times before 1970, too
+  const std::time_t seconds = whole.time_since_epoch().count();
   std::tm local{};
   ::localtime_r(&seconds, &local);
-  const auto rest =
-      std::chrono::duration_cast<std::chrono::microseconds>(now - wall_clock::from_time_t(seconds)).count();
+  const auto rest = std::chrono::duration_cast<std::chrono::microseconds>(now - whole).count();
   put(out, "{:02}:{:02}:{:02}.{:06} ", local.tm_hour, local.tm_min, local.tm_sec, rest);
 }
 

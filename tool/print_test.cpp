@@ -13,6 +13,8 @@
 namespace tool {
 namespace {
 
+using namespace std::chrono_literals;
+
 using bytes = std::vector<std::byte>;
 
 bytes operator+(bytes a, const bytes& b) {
@@ -289,6 +291,17 @@ TEST(print, any_bytes) {
     }
   }
   EXPECT_GT(printed, 5000u);
+}
+
+TEST(print, times_before_1970_too) {
+  const bytes payload = ipv4(17, udp(1, 2, {}));
+  for (const auto& [when, wanted] : {std::pair(-1ns, ".999999 "), {-999'995us, ".000005 "}, {-5s, ".000000 "}}) {
+    fmt::memory_buffer out;
+    const wall_clock::time_point at(std::chrono::duration_cast<wall_clock::duration>(when));
+    print_line(out, packet_of(payload), {}, {.time = true}, at);
+    const std::string text = fmt::to_string(out);
+    EXPECT_EQ(text.substr(8, 8), wanted) << text;
+  }
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ struct recorded_verdict {
 struct capture_frame {
   std::uint64_t number = 0;         ///< of the frame in the file, from 1, as Wireshark counts
   std::uint64_t offset = 0;         ///< of its record, in bytes; in a packed file, of the unpacked ones
-  std::chrono::nanoseconds time{};  ///< since 1970
+  std::chrono::nanoseconds time{};  ///< since 1970; what is beyond 2^62 ns, 146 years, before or behind counts as that
   std::optional<recorded_verdict> recorded = {};
 };
 

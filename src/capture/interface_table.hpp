@@ -15,9 +15,11 @@ namespace ipq::capture {
 class interface_table {
  public:
   static constexpr std::size_t most = 65'536;
+  static constexpr std::size_t longest_name = 255;  ///< far above the system's 15; what is longer is cut
 
   /// 0 for an empty name, and if there are too many.
   [[nodiscard]] std::uint32_t index_of(std::string_view name) {
+    name = name.substr(0, longest_name);
     if (name.empty()) return 0;
     if (const auto found = indices_.find(name); found != indices_.end()) return found->second;
     if (names_.size() == most) return 0;

@@ -106,6 +106,18 @@ TEST(note, escapes_names_that_would_be_taken_for_its_own_signs) {
   EXPECT_EQ(parse_name(parse_note(whole)->names.in), name);
 }
 
+// There may be 65536 of them in a recording, each as long as its block.
+TEST(note, keeps_no_more_of_a_name_than_is_needed) {
+  const std::string text = "verdict accept, in " + std::string(900'000, 'a') + ", out " + std::string(254, 'a');
+  const auto read = parse_note(text);
+  ASSERT_TRUE(read);
+  interface_table interfaces;
+  packet made;
+  restore(*read, interfaces, made);
+  EXPECT_EQ(interfaces.name_of(made.indev), std::string(255, 'a'));
+  EXPECT_EQ(interfaces.name_of(made.outdev), std::string(254, 'a'));
+}
+
 TEST(note, takes_nothing_else_for_a_note) {
   for (const char* text : {"",
                            "verdict",

@@ -21,11 +21,12 @@ std::uint64_t units_per_second(std::uint8_t resolution) noexcept {
 }
 
 std::int64_t to_nanoseconds(std::uint64_t time, const interface& from) noexcept {
-  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  // 146 years: sums of a time and all that is added to one still fit.
+  constexpr __int128 farthest = std::int64_t{1} << 62;
   __int128 value = static_cast<__int128>(time) * from.multiplier;
   if (from.divisor != 1) value /= from.divisor;
   value += from.offset;
-  return static_cast<std::int64_t>(std::clamp<__int128>(value, std::numeric_limits<std::int64_t>::min(), most));
+  return static_cast<std::int64_t>(std::clamp<__int128>(value, -farthest, farthest));
 }
 
 class pcapng final : public format {

@@ -116,6 +116,27 @@ TEST_F(capture_reader_test, reads_pcapng_of_both_byte_orders_with_interfaces_of_
   }
 }
 
+// Who adds to a time must not leave the range of 64 bits.
+TEST_F(capture_reader_test, takes_times_that_nobody_lives_to_see_for_the_last_that_are_counted) {
+  capture_bytes file;
+  const auto nanoseconds = [&](std::uint64_t seconds_more) {
+    return file.option(9, std::string(1, 9)) +
+           file.option(14, std::string(reinterpret_cast<const char*>(&seconds_more), sizeof seconds_more));
+  };
+  file.section().interface(101, "late", nanoseconds(0)).interface(101, "early", nanoseconds(std::uint64_t{1} << 63));
+  file.packet(udp4(1), 0, 0x7fffffffffffffff).packet(udp4(1), 0, ~std::uint64_t{0}).packet(udp4(1), 1, 1);
+  file.packet(udp4(1), 0, (std::uint64_t{1} << 62) - 1);
+  auto from = open(file.data);
+  const auto all = from.receive();
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->size(), 4u);
+  constexpr std::chrono::nanoseconds farthest{std::int64_t{1} << 62};
+  EXPECT_EQ(from.frame_of((*all)[0])->time, farthest);
+  EXPECT_EQ(from.frame_of((*all)[1])->time, farthest);
+  EXPECT_EQ(from.frame_of((*all)[2])->time, -farthest);
+  EXPECT_EQ(from.frame_of((*all)[3])->time, farthest - 1ns);
+}
+
 TEST_F(capture_reader_test, reads_simple_and_old_packet_blocks) {
   capture_bytes file, simple, old;
   simple.add<std::uint32_t>(38).add_text(udp4(10)).add<std::uint16_t>(0);
