@@ -59,6 +59,15 @@ result<output> output::open(const std::string& path, int not_this) {
   return output(std::move(opened), regular);
 }
 
+result<output> output::adopt(descriptor opened) {
+  struct stat about {};
+  if (::fstat(opened.fd(), &about) != 0) return failed("open output", errno);
+  const bool regular = S_ISREG(about.st_mode);
+  if (regular && (::ftruncate(opened.fd(), 0) != 0 || ::lseek(opened.fd(), 0, SEEK_SET) != 0))
+    return failed("open output", errno);
+  return output(std::move(opened), regular);
+}
+
 result<std::size_t> output::write(std::span<const std::byte> rest) const noexcept {
   const without_sigpipe quiet;
   for (;;) {

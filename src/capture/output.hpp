@@ -19,6 +19,9 @@ class output {
   /// none. Errors: EINVAL it is the same; those of open(2).
   [[nodiscard]] static result<output> open(const std::string& path, int not_this = -1);
 
+  /// One that is open; also an ordinary file with something in it, which is emptied. Errors: those of ftruncate(2).
+  [[nodiscard]] static result<output> adopt(descriptor opened);
+
   /// Space behind what is to be written, for a whole record.
   [[nodiscard]] std::span<std::byte> grow(std::size_t size) {
     const std::size_t begin = used_;

@@ -54,6 +54,16 @@ std::string numbered(const std::string& path, std::uint64_t number) {
   return path.substr(0, ending) + "." + digits + path.substr(ending);
 }
 
+std::unexpected<error> refuse(const char* advice) {
+  auto made = failed("open recording", EINVAL);
+  made.error().advice = advice;
+  return made;
+}
+
+bool rotates(const recorder_options& options) {
+  return options.rotate_bytes != 0 || options.rotate_after.count() != 0;
+}
+
 std::int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
       .count();
@@ -71,12 +81,19 @@ std::int64_t time_of(const packet& which, const record_times& times) {
 
 class recorder::core {
  public:
-  core(std::string path, const recorder_options& options)
-      : path_(std::move(path)), options_(options), filling_(options.memory / 2), writing_(options.memory / 2) {}
+  /// `opened`: instead of the path.
+  core(std::string path, descriptor opened, const recorder_options& options)
+      : path_(std::move(path)),
+        options_(options),
+        filling_(options.memory / 2),
+        opened_(std::move(opened)),
+        writing_(options.memory / 2) {}
   core(const core&) = delete;
   core& operator=(const core&) = delete;
   ~core() { static_cast<void>(close()); }
 
+  /// `fd`: instead of the path, -1 for none.
+  static result<recorder> start(const std::string& path, int fd, const recorder_options& options);
   result<void> begin();
   bool record(const packet& which, const verdict& given, const record_times& times);
   result<void> close();
@@ -119,6 +136,7 @@ class recorder::core {
   std::array<known_name, 4> last_names_;   ///< of waiting::names
 
   // The writer's own.
+  descriptor opened_;  ///< until file_ has it
   std::vector<std::byte> writing_;
   std::optional<output> file_;
   block_writer blocks_;
@@ -288,9 +306,9 @@ bool recorder::core::must_rotate(std::int64_t time) const {
 }
 
 result<void> recorder::core::open_file() {
-  const bool rotates = options_.rotate_bytes != 0 || options_.rotate_after.count() != 0;
   const std::uint64_t number = counts().files + 1;
-  auto opened = output::open(rotates ? numbered(path_, number) : path_);
+  auto opened =
+      opened_ ? output::adopt(std::move(opened_)) : output::open(rotates(options_) ? numbered(path_, number) : path_);
   if (!opened) {
     auto made = std::unexpected(opened.error());
     made.error().operation = "open recording";
@@ -344,18 +362,22 @@ recorder& recorder::operator=(recorder&&) noexcept = default;
 recorder::~recorder() = default;
 
 result<recorder> recorder::open(const std::string& path, const recorder_options& options) {
-  const auto refuse = [](const char* advice) {
-    auto made = failed("open recording", EINVAL);
-    made.error().advice = advice;
-    return made;
-  };
+  if (path == "-" && rotates(options)) return refuse("standard output can't rotate");
+  return core::start(path, -1, options);
+}
+
+result<recorder> recorder::adopt(int fd, const recorder_options& options) {
+  if (fd < 0) return failed("open recording", EBADF);
+  return core::start({}, fd, options);
+}
+
+result<recorder> recorder::core::start(const std::string& path, int fd, const recorder_options& options) {
+  descriptor opened(fd);
+  if (fd >= 0 && rotates(options)) return refuse("a file that is open already can't rotate");
   if (options.memory < least_memory) return refuse("memory is at least 1 MiB");
   if (options.rotate_after.count() < 0) return refuse("rotate_after is not negative");
-  if (path == "-" && (options.rotate_bytes != 0 || options.rotate_after.count() != 0)) {
-    return refuse("standard output can't rotate");
-  }
   try {
-    auto made = std::make_unique<core>(path, options);
+    auto made = std::make_unique<core>(path, std::move(opened), options);
     if (const auto begun = made->begin(); !begun) return std::unexpected(begun.error());
     return recorder(std::move(made));
   } catch (const std::bad_alloc&) {

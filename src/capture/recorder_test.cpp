@@ -2,9 +2,11 @@
 // Recordings: written, read back, cut, rotated, and when they can't be written.
 #include "ipq/recorder.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -399,6 +401,34 @@ TEST_F(recorder_test, takes_packets_of_256_kib_and_empty_ones) {
   EXPECT_EQ(sizes, (std::vector<std::size_t>{262'144 - 14, 29})) << "the link header takes its room";
   EXPECT_EQ(original, (std::vector<std::size_t>{262'144, 29}));
   EXPECT_EQ(from->counts().malformed, 1u);
+}
+
+TEST_F(recorder_test, writes_to_what_is_open_already) {
+  const std::string path = folder.write("adopted", std::string(1000, 'x'));
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_APPEND);
+  ASSERT_GE(fd, 0);
+  ::chmod(path.c_str(), 0);
+  {
+    auto to = recorder::adopt(fd);
+    ASSERT_TRUE(to) << to.error().message();
+    EXPECT_TRUE(to->record(packet_of(udp4(4), 1), verdict::drop()));
+    EXPECT_TRUE(to->close());
+    EXPECT_EQ(to->counts().bytes, std::filesystem::file_size(path));
+  }
+  EXPECT_EQ(::fcntl(fd, F_GETFD), -1) << "it is closed";
+  ::chmod(path.c_str(), 0600);
+  auto from = capture_reader::open(path);
+  ASSERT_TRUE(from) << from.error().message();
+  const auto all = from->receive();
+  ASSERT_TRUE(all && all->size() == 1);
+  EXPECT_EQ(from->frame_of((*all)[0])->recorded->given.what(), verdict::action::drop);
+
+  EXPECT_TRUE(recorder::adopt(-1).error().is(EBADF));
+  EXPECT_TRUE(recorder::adopt(1'000'000).error().is(EBADF));
+  const int refused = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  EXPECT_TRUE(recorder::adopt(refused, {.rotate_bytes = 5}).error().is(EINVAL));
+  EXPECT_EQ(::fcntl(refused, F_GETFD), -1) << "also if there is an error";
+  EXPECT_GT(std::filesystem::file_size(path), 0u) << "and nothing is lost then";
 }
 
 TEST_F(recorder_test, refuses_bad_options_and_paths) {
