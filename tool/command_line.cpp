@@ -19,6 +19,19 @@
 
 namespace tool {
 
+namespace {
+
+// CLI11 takes a word "[a,b]" for a list, though a filter or the name of a file may be just that: it gets this behind
+// it, and values lose it again.
+constexpr char no_list = '\x01';
+
+std::string without_mark(std::string text) {
+  if (text.starts_with('[') && text.ends_with(no_list)) text.pop_back();
+  return text;
+}
+
+}  // namespace
+
 command_line::command_line(const char* name, const char* description)
     : app_(std::make_unique<CLI::App>(description, fmt::format("ipq {}", name))) {
   add_option(
@@ -34,11 +47,11 @@ command_line::command_line(const char* name, const char* description)
 command_line::~command_line() = default;
 
 void command_line::add_argument(const char* name, std::string& value, const char* help) {
-  app_->add_option(name, value, help)->required();
+  app_->add_option(name, value, help)->required()->transform(without_mark);
 }
 
 void command_line::add_arguments(const char* name, std::vector<std::string>& values, const char* help) {
-  app_->add_option(name, values, help);
+  app_->add_option(name, values, help)->transform(without_mark);
 }
 
 void command_line::add_flag(const char* names, bool& value, const char* help) {
@@ -59,11 +72,12 @@ void command_line::add_option(const char* names, const char* form, reader read, 
             if (const auto taken = read(text); !taken) throw CLI::ValidationError(longest, taken.error());
           },
           help)
-      ->type_name(form);
+      ->type_name(form)
+      ->transform(without_mark);
 }
 
 void command_line::add_option(const char* names, const char* form, std::string& value, const char* help) {
-  app_->add_option(names, value, help)->type_name(form);
+  app_->add_option(names, value, help)->type_name(form)->transform(without_mark);
 }
 
 void command_line::add_repeated(const char* names, const char* form, int words, std::vector<std::string>& values,
@@ -73,7 +87,8 @@ void command_line::add_repeated(const char* names, const char* form, int words, 
       ->type_size(words)
       ->expected(1)
       ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->transform(without_mark);
 }
 
 void command_line::exclude(const char* option, const char* other) {
@@ -87,8 +102,7 @@ void command_line::need(const char* option, const char* other) {
 std::optional<int> command_line::parse(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   for (std::string& each : words) {
-    // CLI11 takes "[a,b]" for a list; a filter may be just that.
-    if (each.starts_with('[') && each.ends_with(']')) each.push_back(' ');
+    if (each.starts_with('[') && each.ends_with(']')) each.push_back(no_list);
   }
   std::ranges::reverse(words);
   try {
@@ -97,7 +111,14 @@ std::optional<int> command_line::parse(int argc, char** argv) {
     fmt::print("{}", app_->help());
     return done;
   } catch (const CLI::ParseError& wrong) {
-    say("{}: {}; {} --help lists what there is\n", app_->get_name(), printable(wrong.what()), app_->get_name());
+    std::string what = wrong.what();
+    std::erase(what, no_list);
+    for (const CLI::Option* each : app_->get_options()) {
+      const bool once = each->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw;
+      if (once && each->get_items_expected_max() == 1 && each->count() > 1)
+        what = each->get_name() + ": is given twice";
+    }
+    say("{}: {}; {} --help lists what there is\n", app_->get_name(), printable(what), app_->get_name());
     return wrong_usage;
   }
   if (netns_.empty()) return std::nullopt;

@@ -293,6 +293,8 @@ int compare_main(int argc, char** argv) {
   line.add_argument("B", paths[1], "the other");
   line.add_option("--on", "CAPTURE", capture, "judge this capture by the rule files A and B");
   add_replay_options(line, options);
+  line.need("--else", "--on");
+  line.need("--seed", "--on");
   line.add_flag("--json", json, "for programs: an object a line");
   if (const auto end = line.parse(argc, argv)) return *end == done ? static_cast<int>(done) : trouble;
 

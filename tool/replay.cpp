@@ -16,6 +16,7 @@
 #include "ipq/recorder.hpp"
 #include "log_lines.hpp"
 #include "print.hpp"
+#include "printable.hpp"
 #include "progress.hpp"
 #include "replay_options.hpp"
 #include "rule_options.hpp"
@@ -249,7 +250,8 @@ std::string replay::to_text() const {
   for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
     const auto& count = engine_.counts()[i];
     const auto& origin = engine_.rules()[i];
-    text += fmt::format("{:>12} {:>15}  {}:{}: {}", count.packets, count.bytes, origin.file, origin.line, origin.text);
+    text += fmt::format("{:>12} {:>15}  {}:{}: {}", count.packets, count.bytes, printable(origin.file), origin.line,
+                        printable(origin.text));
     also(count.lost, "lost");
     also(count.not_applied, "could not be changed");
     text += '\n';

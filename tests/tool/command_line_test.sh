@@ -38,6 +38,13 @@ expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/nu
 # What was typed can't steer a terminal or make a line of its own.
 expect 2 'ipq: there is no command a?b?[31m; ipq' $'a\nb\e[31m'
 expect 1 'network namespace a?b: there is no /run/netns/a?b; `ip' status --netns $'a\nb'
+expect 2 'watch: --queue: is given twice; ipq watch --help' watch -q 1 -q 2
+expect 2 'compare: --else requires --on; ipq' compare a b --else drop
+expect 2 'compare: --seed requires --on; ipq' compare a b --seed 7
+# What CLI11 would take for a list.
+expect 1 'replay: [a]: open capture: No such file or directory: check the name' replay '[a]' accept
+expect 2 ': [b]: ' check -f '[b]'
+expect 2 'not expected: [c]; ipq' status '[c]'
 
 "$ipq" --help >/dev/full 2>/dev/null
 [ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device: make room there, or write to another place' ] ||

@@ -157,6 +157,13 @@ echo "what is no text"
 "$ipq" replay "$capture" $'log "a\xff" : udp' --json >"$folder/json" || failed "a byte that is no text ends the summary"
 same "packets of a rule that is no text" 3 "$(sum_of rules "$folder/json")"
 
+echo "what would steer a terminal, or make a line of its own"
+echo 'count seen, continue : udp' >"$folder/"$'one\e[2J\n.ipq'
+"$ipq" replay "$capture" $'log "a\e[2Jb\\nc" : udp' -f "$folder/"$'one\e[2J\n.ipq' >"$folder/text"
+same "bytes that are not to be shown" 0 "$(grep -c $'\e' "$folder/text")"
+same "lines of log, and rules" "3 1 1" "$(grep -c '^a?\[2Jb?c ' "$folder/text") $(grep -c ' log "a?\[2Jb\\nc" : udp$' \
+  "$folder/text") $(grep -c 'one?\[2J?.ipq:1: count seen, ' "$folder/text")"
+
 echo "what passes of a recording"
 "$ipq" replay "$capture" 'set ttl 9 : udp' 'drop : icmp' -w "$folder/changed" >/dev/null
 "$ipq" replay "$folder/changed" accept --passed "$folder/p" --json >"$folder/json"
