@@ -15,7 +15,9 @@ namespace {
 // A raw socket whose packets bring their own IP header (IPPROTO_RAW); -1 and errno.
 int open_raw(int family, std::uint32_t mark) noexcept {
   const int fd = ::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
-  if (fd >= 0 && ::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
+  constexpr int on = 1;
+  if (fd >= 0 && (::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0 ||
+                  ::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on) != 0)) {
     const int error = errno;
     ::close(fd);
     errno = error;
@@ -47,7 +49,7 @@ duplicator::~duplicator() {
     if (fd >= 0) ::close(fd);
 }
 
-bool duplicator::send(std::span<const std::byte> packet) const noexcept {
+bool duplicator::send(std::span<const std::byte> packet, std::uint32_t link) const noexcept {
   const unsigned version = packet.empty() ? 0 : std::to_integer<unsigned>(packet[0]) >> 4;
   ssize_t sent = -1;
   if (version == 4 && packet.size() >= 20) {
@@ -59,6 +61,7 @@ bool duplicator::send(std::span<const std::byte> packet) const noexcept {
     sockaddr_in6 to{};
     to.sin6_family = AF_INET6;
     std::memcpy(&to.sin6_addr, packet.data() + 24, sizeof to.sin6_addr);
+    to.sin6_scope_id = link;  // which the kernel heeds for addresses of a link alone
     sent = ::sendto(ipv6_, packet.data(), packet.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&to), sizeof to);
   }
   return sent == static_cast<ssize_t>(packet.size());

@@ -23,9 +23,10 @@ class duplicator {
   duplicator& operator=(const duplicator&) = delete;
   ~duplicator();
 
-  /// Sends an IPv4 or IPv6 packet once. From any thread, without waiting. False: it could not be sent, as when it is
-  /// longer than the interface takes.
-  [[nodiscard]] bool send(std::span<const std::byte> packet) const noexcept;
+  /// Sends an IPv4 or IPv6 packet once, where its destination leads; one that is an address of a link alone, as
+  /// fe80::1, by the interface `link`, 0: none is known. From any thread, without waiting. False: it could not be sent,
+  /// as when it is longer than the interface takes.
+  [[nodiscard]] bool send(std::span<const std::byte> packet, std::uint32_t link) const noexcept;
 
   [[nodiscard]] std::uint32_t mark() const noexcept { return mark_; }
 

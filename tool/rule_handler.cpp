@@ -75,7 +75,7 @@ ipq::result<void> rule_handler::carry_out(ipq::source& from, const ipq::packet& 
   if (!given) return concerns_packet_alone(given.error()) ? ipq::result<void>() : given;
   count(decision.verdict);
   ++at_once_;
-  send_copies(decision.duplicate, decision.duplicates);
+  send_copies(decision.duplicate, link_of(packet), decision.duplicates);
   return {};
 }
 
@@ -103,6 +103,7 @@ ipq::result<void> rule_handler::delay(ipq::source& from, const ipq::packet& pack
               .payload = {payload.begin(), payload.end()},
               .duplicate = {decision.duplicate.begin(), decision.duplicate.end()},
               .duplicates = decision.duplicates,
+              .link = link_of(packet),
               .arrival = arrival_};
   // It was admitted.
   static_cast<void>(delayed_.push(std::move(one), time_of(arrival_) + decision.delay, delayed_size(packet, decision)));
@@ -115,7 +116,7 @@ ipq::result<void> rule_handler::release(waiting&& one, steady::time_point now) {
   if (!given) return concerns_packet_alone(given.error()) ? ipq::result<void>() : given;
   count(verdict);
   counters_.latency.add(now - one.arrival, 1);
-  send_copies(one.duplicate, one.duplicates);
+  send_copies(one.duplicate, one.link, one.duplicates);
   return {};
 }
 
@@ -159,9 +160,9 @@ void rule_handler::record(const ipq::packet& packet, const rules::decision& deci
   for (const std::size_t each : decision.records) recorders_[each]->record(packet, decision.verdict, times);
 }
 
-void rule_handler::send_copies(std::span<const std::byte> copy, std::uint32_t times) {
+void rule_handler::send_copies(std::span<const std::byte> copy, std::uint32_t link, std::uint32_t times) {
   for (; times > 0; --times) {
-    ++(job_.copies != nullptr && job_.copies->send(copy) ? counters_.duplicates : counters_.duplicates_failed);
+    ++(job_.copies != nullptr && job_.copies->send(copy, link) ? counters_.duplicates : counters_.duplicates_failed);
   }
 }
 

@@ -89,6 +89,7 @@ class rule_handler final : public handler {
     std::vector<std::byte> payload;
     std::vector<std::byte> duplicate;
     std::uint32_t duplicates;
+    std::uint32_t link;  ///< that the packet is on
     steady::time_point arrival;
   };
 
@@ -99,7 +100,10 @@ class rule_handler final : public handler {
   ipq::result<void> delay(ipq::source& from, const ipq::packet& packet, const rules::decision& decision);
   ipq::result<void> release(waiting&& one, steady::time_point now);
   void record(const ipq::packet& packet, const rules::decision& decision);
-  void send_copies(std::span<const std::byte> copy, std::uint32_t times);
+  void send_copies(std::span<const std::byte> copy, std::uint32_t link, std::uint32_t times);
+  [[nodiscard]] static std::uint32_t link_of(const ipq::packet& packet) noexcept {
+    return packet.outdev != 0 ? packet.outdev : packet.indev;
+  }
   void count(const ipq::verdict& given) noexcept { ++counters_.verdicts[static_cast<std::size_t>(given.what())]; }
 
   const rule_job& job_;
