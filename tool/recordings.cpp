@@ -18,12 +18,16 @@ namespace tool {
 outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
   std::map<std::pair<dev_t, ino_t>, std::filesystem::path> known;
   for (const auto& path : rules.record_files()) {
-    constexpr int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
+    // Without waiting for the reader of a pipe, which may never come.
+    constexpr int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int fd = ::open(path.c_str(), flags | O_CREAT | O_EXCL, 0666);
     const bool is_new = fd >= 0;
     if (fd < 0 && errno == EEXIST) fd = ::open(path.c_str(), flags | O_CREAT, 0666);
+    if (fd < 0 && errno == ENXIO) {
+      return fail(failed, fmt::format("record {}: nobody reads this pipe: start its reader first", path.string()));
+    }
     struct stat about {};
-    if (fd < 0 || ::fstat(fd, &about) != 0) {
+    if (fd < 0 || ::fcntl(fd, F_SETFL, 0) != 0 || ::fstat(fd, &about) != 0) {
       return fail(errno == EACCES || errno == EPERM ? no_rights : failed,
                   fmt::format("record {}: {}", path.string(), ipq::tool::rules::file_reason(errno)));
     }
@@ -40,14 +44,13 @@ outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
 
 outcome<void> recordings::open(const std::function<ipq::tool::rules::interface_names()>& make_names) {
   for (file& each : files_) {
-    // Not by its name: the folder may be one that only special rights lead to.
-    auto opened = ipq::recorder::open(fmt::format("/proc/self/fd/{}", each.created), {.interface_name = make_names()});
+    // Not by its name: folder and file may be such that only special rights led to.
+    auto opened = ipq::recorder::adopt(std::exchange(each.created, -1), {.interface_name = make_names()});
     if (!opened) {
       return fail(
           exit_code_of(opened.error()),
           fmt::format("record {}: {}", each.path.string(), ipq::tool::rules::file_reason(opened.error().code.value())));
     }
-    ::close(std::exchange(each.created, -1));
     each.to = std::make_unique<ipq::recorder>(*std::move(opened));
   }
   return {};

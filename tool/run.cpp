@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <deque>
@@ -85,6 +86,9 @@ outcome<void> check_demands(const rules::ruleset& rules, const run_options& opti
     return fail(wrong_usage, fmt::format("queue {0}: is served here, so packets would come back for ever; name a queue "
                                          "of another program, or serve another one with -q",
                                          number));
+  }
+  if (std::ranges::find(rules.record_files(), "-") != rules.record_files().end()) {
+    return fail(wrong_usage, "record -: standard output is for lines of log here; name a file, or ./- if that is one");
   }
   if (rules.changes() && options.live.copy_range != 0) {
     return fail(wrong_usage, "--copy-range: rules with set, replace or corrupt take whole packets; leave it out");

@@ -618,6 +618,40 @@ TEST_F(rules, files_that_cannot_be_written_start_nothing) {
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
+// Root gives up the right to open everything before it writes.
+TEST_F(rules, recording_that_another_user_owns) {
+  const auto file = write("theirs.pcapng", "old");
+  // A user namespace may know one user alone, whose file it stays.
+  ASSERT_TRUE(::chown(file.c_str(), 65534, 65534) == 0 || errno == EINVAL);
+  ASSERT_EQ(::chmod(file.c_str(), 0644), 0);
+  live_command command(on_flow({"record \"" + file + "\""}));
+  send("x");
+  EXPECT_EQ(flow4().arrived(), "x");
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  EXPECT_EQ(verdicts_of(file), (std::vector{ipq::verdict::action::accept}));
+}
+
+TEST_F(rules, recording_into_a_pipe) {
+  const auto pipe = path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto alone = run({"timeout", "-s", "KILL", "20", command_path(), "run", "record \"" + pipe + "\"", "-q", "4"});
+  EXPECT_EQ(alone.status, 1);
+  EXPECT_EQ(alone.output, "ipq run: record " + pipe + ": nobody reads this pipe: start its reader first\n");
+
+  const kernel_tests::descriptor reader{::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open the pipe"};
+  live_command command(on_flow({"record \"" + pipe + "\""}));
+  send("x");
+  EXPECT_EQ(flow4().arrived(), "x");
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  std::string all(65536, '\0');
+  const ssize_t size = ::read(reader.get(), all.data(), all.size());
+  ASSERT_GT(size, 0);
+  all.resize(static_cast<std::size_t>(size));
+  EXPECT_EQ(verdicts_of(write("copy.pcapng", all)), (std::vector{ipq::verdict::action::accept}));
+}
+
 // Whatever goes wrong before packets are judged: what was there is as it was, and nothing else is there.
 TEST_F(rules, recordings_of_a_start_that_fails) {
   const auto old = path("old.pcapng"), fresh = path("fresh.pcapng"), same = path("./old.pcapng");
@@ -670,6 +704,7 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
       {{"run", "dorp", "--dry-run"}, "ipq run: rule 1:1:1: "},
       {{"run", "queue 0", "--dry-run"}, "ipq run: queue 0: is served here"},
       {{"run", "accept", "--metrics", "there", "--dry-run"}, "ipq run: --metrics: 'there': expected ADDRESS:PORT"},
+      {{"run", "record -"}, "ipq run: record -: standard output is for lines of log here; name a file"},
       {{"run", "set ttl 1", "--copy-range", "64"},
        "--copy-range: rules with set, replace or corrupt take whole packets"},
   };
