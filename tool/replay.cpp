@@ -178,6 +178,10 @@ ipq::result<void> replay::carry_out(const ipq::packet& packet, const ipq::captur
                                     rules::decision& decided) {
   if (decided.delay.count() == 0) return from_.set_verdict(packet, decided.verdict);
   auto held = from_.hold(packet);
+  if (!held && held.error().is(ENOMEM)) {
+    drop(decided, delay_refused_);
+    return from_.set_verdict(packet, decided.verdict);
+  }
   if (!held) return std::unexpected(held.error());
   const auto payload = decided.verdict.payload();
   waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};

@@ -94,6 +94,7 @@ class capture_reader final : public source {
   /// Errors of writing `passed`, in these three: those of write(2), as ENOSPC or EPIPE, which raises no SIGPIPE; with
   /// the number and place of the first packet that is not written. What could not be written is kept for the next call.
   result<void> set_verdict(const packet& which, const verdict& answer) override;
+  /// ENOMEM also where, with capture_options::passed, what the file says beside held packets takes more than 64 MiB.
   [[nodiscard]] result<held_packet> hold(const packet& which) override;
   result<void> flush() override;
   /// Writes one more packet to `passed`, with these bytes behind the link header of `which`, of the last batch. If that

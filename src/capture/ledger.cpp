@@ -5,6 +5,12 @@
 #include <new>
 
 namespace ipq::capture {
+namespace {
+
+// A file may say 16 MiB of a section, and 1 MiB of a packet; those who hold packets count the packets.
+constexpr std::size_t most_brought = 64 << 20;
+
+}  // namespace
 
 void tally::count(const verdict& given) noexcept {
   switch (given.what()) {
@@ -64,11 +70,26 @@ void ledger::add(const std::shared_ptr<const section>& to, bytes record) {
   passed_->add(to, record);
 }
 
-void ledger::hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame) {
+void ledger::look_again_at(const section& grown) {
+  const auto found = heads_.find(&grown);
+  if (found == heads_.end()) return;
+  brought_ += grown.head.size() - found->second.bytes;
+  found->second.bytes = grown.head.size();
+}
+
+bool ledger::hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame) {
   const std::lock_guard lock(mutex_);
+  if (!passed_) {
+    held_[id] = {};
+    return true;
+  }
+  if (last_ && last_ != from) look_again_at(*last_);
+  last_ = from;
+  look_again_at(*from);
+  const std::size_t more = frame.options.size() + (heads_.contains(from.get()) ? 0 : from->head.size());
+  if (brought_ + more > most_brought) return false;
+
   held& kept = held_[id];
-  if (!passed_) return;
-  kept.from = from;
   kept.record.assign(frame.record.begin(), frame.record.end());
   kept.frame = frame;
   kept.frame.record = kept.record;
@@ -78,6 +99,23 @@ void ledger::hold(std::uint32_t id, const std::shared_ptr<const section>& from, 
         bytes(kept.record)
             .subspan(static_cast<std::size_t>(frame.options.data() - frame.record.data()), frame.options.size());
   }
+  kept_head& head = heads_[from.get()];
+  if (head.packets++ == 0) head.bytes = from->head.size();
+  kept.from = from;
+  brought_ += more;
+  return true;
+}
+
+void ledger::forget(std::unordered_map<std::uint32_t, held>::iterator which) {
+  if (which->second.from) {
+    brought_ -= which->second.frame.options.size();
+    const auto head = heads_.find(which->second.from.get());
+    if (--head->second.packets == 0) {
+      brought_ -= head->second.bytes;
+      heads_.erase(head);
+    }
+  }
+  held_.erase(which);
 }
 
 result<void> ledger::add_copy(std::uint32_t id, bytes copy) {
@@ -116,6 +154,8 @@ void ledger::close() noexcept {
   passed_.reset();
   closed_ = true;
   held_.clear();
+  heads_.clear();
+  last_.reset();
 }
 
 result<void> ledger::set_held_verdict(std::uint32_t id, const verdict& given) {
@@ -126,7 +166,7 @@ result<void> ledger::set_held_verdict(std::uint32_t id, const verdict& given) {
   const auto written = write_held(found->second, given);
   if (!written && !given.payload().empty()) return written;
   tally_.count(given);
-  held_.erase(found);
+  forget(found);
   return written;
 }
 
@@ -141,7 +181,7 @@ void ledger::give_up_held(std::uint32_t id) noexcept {
   }
   tally_.count(unanswered_);
   ++tally_.unanswered;
-  held_.erase(found);
+  forget(found);
 }
 
 }  // namespace ipq::capture

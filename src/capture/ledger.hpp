@@ -33,7 +33,8 @@ class ledger final : public held_packet::keeper {
   result<void> write(const std::shared_ptr<const section>& from, const original& frame, const verdict& given);
   void add_to_head(const std::shared_ptr<const section>& to, bytes record);
   void add(const std::shared_ptr<const section>& to, bytes record);
-  void hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame);
+  /// False: what held packets bring along from their file would take too much memory, and this one is not held.
+  [[nodiscard]] bool hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame);
   /// To be written behind a held packet, if that passes. Errors: ENODEV it is decided.
   result<void> add_copy(std::uint32_t id, bytes copy);
   result<void> flush();
@@ -52,6 +53,12 @@ class ledger final : public held_packet::keeper {
     std::vector<std::byte> record;
     std::vector<std::vector<std::byte>> copies = {};
   };
+  /// Of a section with held packets: of their own they have a few bytes, and all together its head.
+  struct kept_head {
+    std::size_t packets = 0, bytes = 0;
+  };
+  void look_again_at(const section& grown);
+  void forget(std::unordered_map<std::uint32_t, held>::iterator which);
   result<void> write_held(const held& kept, const verdict& given);
   result<void> write_locked(const std::shared_ptr<const section>& from, const original& frame, const verdict& given);
 
@@ -59,7 +66,10 @@ class ledger final : public held_packet::keeper {
   std::optional<passed> passed_;
   const verdict unanswered_;
   std::unordered_map<std::uint32_t, held> held_;
-  tally tally_;  ///< of held packets; the reader counts its own
+  std::unordered_map<const section*, kept_head> heads_;
+  std::shared_ptr<const section> last_;  ///< that a packet was held of
+  std::size_t brought_ = 0;              ///< bytes beside packets: heads, and options of frames
+  tally tally_;                          ///< of held packets; the reader counts its own
   bool closed_ = false;
 };
 

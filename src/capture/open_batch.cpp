@@ -79,7 +79,8 @@ result<held_packet> open_batch::hold(const packet& which) {
   const auto found = find_undecided(which, "hold packet");
   if (!found) return std::unexpected(found.error());
   try {
-    ledger_->hold(packets_[*found].id, section_, writes() ? originals_[*found] : original{});
+    const bool has_room = ledger_->hold(packets_[*found].id, section_, writes() ? originals_[*found] : original{});
+    if (!has_room) return failed("hold packet", ENOMEM);
   } catch (const std::bad_alloc&) {
     return failed("hold packet", ENOMEM);
   }

@@ -174,6 +174,50 @@ TEST_F(passed_test, has_held_packets_when_they_are_decided_in_their_own_section)
   EXPECT_EQ(folder.read("out"), expected.data);
 }
 
+// A file may say far more beside its packets than is in them.
+TEST_F(passed_test, holds_no_packets_whose_file_says_too_much_beside_them) {
+  capture_bytes in;
+  std::string comments;
+  for (int i = 0; i < 15; ++i) comments += in.option(1, std::string(65'532, 'c'));
+  for (int i = 0; i < 8; ++i) {
+    // Of 15 MiB, most of them behind a packet that is held.
+    in.section().interface(101, "a").packet(udp4(1));
+    for (int j = 0; j < 16; ++j) in.interface(101, "b", comments);
+    if (i % 2 == 0) in.packet(udp4(2));
+  }
+  in.section().interface(101, "a");
+  for (int i = 0; i < 80; ++i) in.packet(udp4(3), 0, 0, 0, comments);
+  std::vector<held_packet> held;
+  std::size_t refused = 0;
+  auto from = capture_reader::open(folder.write("in", in.data), {.passed = folder / "out"});
+  ASSERT_TRUE(from);
+  const auto hold_all = [&](std::size_t count) {
+    for (std::size_t taken = 0; taken < count;) {
+      const auto all = from->receive();
+      ASSERT_TRUE(all) << all.error().message();
+      for (const packet& each : *all) {
+        auto one = from->hold(each);
+        ++taken;
+        if (one) {
+          held.push_back(*std::move(one));
+          continue;
+        }
+        EXPECT_TRUE(one.error().is(ENOMEM));
+        EXPECT_TRUE(from->set_verdict(each, verdict::drop()));
+        ++refused;
+      }
+    }
+    EXPECT_GT(refused, 0u);
+    EXPECT_GT(held.size(), 4u);
+  };
+  hold_all(12);
+  for (held_packet& each : held) EXPECT_TRUE(std::move(each).set_verdict(verdict::drop()));
+  held.clear();
+  refused = 0;
+  hold_all(80);
+  EXPECT_GT(held.size(), 60u);
+}
+
 TEST_F(passed_test, has_duplicates_behind_their_packets) {
   const auto in = capture_bytes().pcap(101).frame(udp4(1)).frame(udp4(2)).frame(udp4(3)).data;
   const std::string copy = udp4(7, 'c');
