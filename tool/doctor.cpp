@@ -151,7 +151,8 @@ void examine_queues(findings& all) {
          "start its program, remove the rule, or add bypass to it"});
   }
   std::size_t stale = 0;
-  for (const auto& rule : firewall::list_iptables_rules()) {
+  const auto rules = firewall::list_iptables_rules();
+  for (const auto& rule : rules ? *rules : std::vector<firewall::saved_rule>()) {
     const auto name = firewall::tag_of(rule);
     if (!name.empty() && !firewall::tag::is_alive(name)) ++stale;
   }

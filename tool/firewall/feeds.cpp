@@ -135,7 +135,9 @@ outcome<std::vector<feed>> list_feeds() {
   if (const auto access = ipq::check_queue_access(); !access && access.error().is(EPERM)) {
     return std::unexpected(access.error());
   }
-  auto feeds = feeds_of_iptables(list_iptables_rules());
+  const auto saved = list_iptables_rules();
+  if (!saved) return std::unexpected(saved.error());
+  auto feeds = feeds_of_iptables(*saved);
   // A kernel without nf_tables has no rules there.
   if (const auto listed = nftables().ask_json("list ruleset")) {
     const auto words = nftables().ask_text("list ruleset");

@@ -25,7 +25,7 @@ struct feed {
 };
 
 /// Those of nftables and of both kinds of iptables, in the network namespace of the calling thread. Takes
-/// CAP_NET_ADMIN. Failures: no_rights.
+/// CAP_NET_ADMIN. Failures: no_rights; failed, iptables-save can't list its rules.
 [[nodiscard]] outcome<std::vector<feed>> list_feeds();
 
 /// Of what `nft -j list ruleset` says, `text`; `listing` is what `nft -a list ruleset` does, for the words of the

@@ -32,46 +32,73 @@ std::string cause_in(std::string_view output) {
   return cause;
 }
 
-outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text) {
+/// Whether a program gave up since another one held the lock of iptables.
+bool wants_lock(const program_result& ended) {
+  return ended.status == 4 && ended.output.find("xtables lock") != std::string::npos;
+}
+
+constexpr const char* lock_advice =
+    "another program held iptables' lock (/run/xtables.lock) for 10 seconds: let it end, and try again";
+
+outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text, int inherited) {
   if (text.empty()) return {};
   const auto program = program_name(kind, ipv6, "-restore");
-  const auto ended = run_program({program, "--noflush", "-w", "10"}, text);
+  const auto ended = run_program({program, "--noflush", "-w", "10"}, text, inherited);
   if (ended.status == 0) return {};
+  if (wants_lock(ended)) return fail(failed, fmt::format("{}: {}", program, lock_advice));
   return fail(kernel_lacks, fmt::format("{}: {}", program, cause_in(ended.output)));
 }
 
+enum class answer { no, yes, unknown };
+
 /// Whether there can be rules of a kind: asking costs less than starting iptables-save, and makes no table.
-bool has_tables(iptables_kind kind, bool ipv6) {
+answer has_tables(iptables_kind kind, bool ipv6) {
   if (kind == iptables_kind::legacy) {
     std::ifstream names(ipv6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names");
     std::string name;
-    return !names || (names >> name);
+    return !names || (names >> name) ? answer::yes : answer::no;
   }
   const auto tables = nftables().ask_text("list tables");
-  return !tables || tables->find(ipv6 ? "table ip6 " : "table ip ") != std::string::npos;
+  if (!tables) return answer::unknown;
+  return tables->find(ipv6 ? "table ip6 " : "table ip ") != std::string::npos ? answer::yes : answer::no;
+}
+
+/// `locked` becomes true where the lock was not to be had.
+outcome<void> remove_rule(const saved_rule& rule, bool& locked) {
+  auto words = split_rule(rule.text);
+  words[0] = "-D";
+  words.insert(words.begin(), {rule.program(), "-w", "10", "-t", rule.table});
+  const auto ended = run_program(words);
+  if (ended.status == 0) return {};
+  const bool here = wants_lock(ended);
+  locked = locked || here;
+  return fail(ended.status == 4 && !here ? no_rights : failed,
+              fmt::format("remove the rule {} -t {} {}: {}", rule.program(), rule.table, rule.text,
+                          here ? lock_advice : first_line(ended.output)));
 }
 
 template <class Wanted>
 outcome<std::size_t> remove_rules(Wanted&& wanted) {
+  const auto rules = list_iptables_rules();
+  if (!rules) return std::unexpected(rules.error());
   std::size_t removed = 0;
-  for (const auto& rule : list_iptables_rules()) {
+  bool locked = false;
+  std::optional<failure> first;
+  for (const auto& rule : *rules) {
     const auto name = tag_of(rule);
     if (name.empty() || !wanted(name)) continue;
-    auto words = split_rule(rule.text);
-    words[0] = "-D";
-    words.insert(words.begin(), {rule.program(), "-w", "10", "-t", rule.table});
-    if (const auto ended = run_program(words); ended.status == 0) {
+    if (locked && rule.kind == iptables_kind::legacy) continue;  // they have one lock, and waiting takes its time
+    if (auto gone = remove_rule(rule, locked)) {
       ++removed;
-      continue;
-    } else if (const auto now = list_iptables_rules(); std::ranges::none_of(now, [&](const saved_rule& each) {
-                 return each.program() == rule.program() && each.table == rule.table && each.text == rule.text;
-               })) {
-      continue;  // somebody else was faster
     } else {
-      return fail(ended.status == 4 ? no_rights : failed, fmt::format("remove the rule {} -t {} {}: {}", rule.program(),
-                                                                      rule.table, rule.text, first_line(ended.output)));
+      const auto now = list_iptables_rules();
+      const bool there = !now || std::ranges::any_of(*now, [&](const saved_rule& each) {
+        return each.program() == rule.program() && each.table == rule.table && each.text == rule.text;
+      });
+      if (there && !first) first = std::move(gone).error();  // else somebody else was faster
     }
   }
+  if (first) return std::unexpected(*std::move(first));
   return removed;
 }
 
@@ -85,13 +112,20 @@ std::string saved_rule::program() const {
   return program_name(kind, ipv6);
 }
 
-std::vector<saved_rule> list_iptables_rules() {
+outcome<std::vector<saved_rule>> list_iptables_rules() {
   std::vector<saved_rule> rules;
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
     for (const bool ipv6 : {false, true}) {
-      if (!has_tables(kind, ipv6)) continue;
-      const auto saved = run_program({program_name(kind, ipv6, "-save")});
-      if (saved.status != 0) continue;
+      const auto there = has_tables(kind, ipv6);
+      if (there == answer::no) continue;
+      const auto program = program_name(kind, ipv6, "-save");
+      const auto saved = run_program({program});
+      if (saved.status == 127) continue;
+      if (saved.status != 0) {
+        // Where nft can't list tables either, the kernel has no nf_tables.
+        if (there == answer::unknown) continue;
+        return fail(failed, fmt::format("{} can't list rules: {}", program, cause_in(saved.output)));
+      }
       std::string table;
       std::string_view rest = saved.output;
       while (!rest.empty()) {
@@ -159,10 +193,10 @@ outcome<restore_text> make_restore_text(std::span<const selector> selectors, con
   return made;
 }
 
-outcome<void> install(iptables_kind kind, const restore_text& text, const std::string& tag_name) {
-  if (const auto first = restore(kind, false, text.ipv4); !first) return first;
+outcome<void> install(iptables_kind kind, const restore_text& text, const std::string& tag_name, int inherited) {
+  if (const auto first = restore(kind, false, text.ipv4, inherited); !first) return first;
   const bool has_ipv6 = ::access("/proc/self/net/if_inet6", F_OK) == 0;
-  auto second = has_ipv6 ? restore(kind, true, text.ipv6) : outcome<void>();
+  auto second = has_ipv6 ? restore(kind, true, text.ipv6, inherited) : outcome<void>();
   if (second) return {};
   if (const auto back = remove_tagged(tag_name); !back) {
     return fail(back.error().code, fmt::format("{}; and then: {}", second.error().message, back.error().message));

@@ -25,8 +25,9 @@ struct saved_rule {
   [[nodiscard]] std::string program() const;  ///< "ip6tables-legacy"
 };
 
-/// All rules of all tables that both kinds have, in both families; what is not installed has none.
-[[nodiscard]] std::vector<saved_rule> list_iptables_rules();
+/// All rules of all tables that both kinds have, in both families; what is not installed has none. Failure: failed,
+/// the program that could not list them.
+[[nodiscard]] outcome<std::vector<saved_rule>> list_iptables_rules();
 
 /// The words of a saved rule, without the quotes that iptables-save puts around some.
 [[nodiscard]] std::vector<std::string> split_rule(std::string_view rule);
@@ -42,13 +43,16 @@ struct restore_text {
 [[nodiscard]] outcome<restore_text> make_restore_text(std::span<const selector> selectors, const queue_range& queues,
                                                       fail_policy policy, const std::string& tag_name);
 
-/// Installs by one transaction per family, and takes the first back where the second fails.
-[[nodiscard]] outcome<void> install(iptables_kind kind, const restore_text& text, const std::string& tag_name);
+/// Installs by one transaction per family, and takes the first back where the second fails. The programs that do it
+/// inherit the descriptor `inherited`. Failures: kernel_lacks; failed, the lock of iptables was not to be had.
+[[nodiscard]] outcome<void> install(iptables_kind kind, const restore_text& text, const std::string& tag_name,
+                                    int inherited = -1);
 
-/// Removes every rule with the tag, of either kind. Returns how many there were. Failures: failed, with the rule.
+/// Removes every rule with the tag, of either kind. Returns how many there were. Goes on after a failure, and returns
+/// the first: failed or no_rights, with the rule.
 outcome<std::size_t> remove_tagged(std::string_view tag_name);
 
-/// Removes the rules whose process is gone. Returns how many there were.
+/// Removes the rules whose process is gone. As remove_tagged.
 outcome<std::size_t> remove_stale();
 
 }  // namespace tool::firewall

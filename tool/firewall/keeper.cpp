@@ -5,20 +5,24 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 namespace tool::firewall {
 namespace {
 
+constexpr unsigned most_tries = 150, longest_pause = 30;  // seconds: more than an hour
+
 /// All signals are blocked: none of a terminal, and no SIGTERM that a service manager sends to all, ends it early.
-[[noreturn]] void keep(int pipe, const std::function<bool()>& tidy_up) {
+[[noreturn]] void keep(int line, const std::function<bool()>& tidy_up) {
   ::setsid();
   ::prctl(PR_SET_NAME, "ipq keeper");
-  if (::dup2(pipe, 3) < 0) ::_exit(1);
+  if (::dup2(line, 3) < 0) ::_exit(1);
   ::close_range(4, ~0u, 0);
   if (const int nothing = ::open("/dev/null", O_RDWR); nothing >= 0) {
     for (const int fd : {0, 1, 2}) ::dup2(nothing, fd);
@@ -27,44 +31,55 @@ namespace {
   ::fcntl(3, F_SETFD, FD_CLOEXEC);
   char none = 0;
   while (::read(3, &none, 1) < 0 && errno == EINTR) continue;
-  ::_exit(tidy_up() ? 0 : 1);
+  bool tidy = tidy_up();
+  ::send(3, tidy ? "y" : "n", 1, MSG_NOSIGNAL);
+  // What is in the way, as a lock or a lack of memory, passes.
+  for (unsigned i = 1; !tidy && i < most_tries; ++i) {
+    ::sleep(std::min(i, longest_pause));
+    tidy = tidy_up();
+  }
+  ::_exit(tidy ? 0 : 1);
 }
 
 }  // namespace
 
 outcome<keeper> keeper::start(const std::function<bool()>& tidy_up) {
-  int pipe[2];
-  if (::pipe2(pipe, O_CLOEXEC) != 0) return fail(failed, fmt::format("start the keeper: {}", std::strerror(errno)));
+  int line[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) != 0) {
+    return fail(failed, fmt::format("start the keeper: {}", std::strerror(errno)));
+  }
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t child = ::fork();
   if (child == 0) {
-    ::close(pipe[1]);
-    keep(pipe[0], tidy_up);
+    ::close(line[1]);
+    keep(line[0], tidy_up);
   }
   const int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ::close(pipe[0]);
+  ::close(line[0]);
   if (child < 0) {
-    ::close(pipe[1]);
+    ::close(line[1]);
     return fail(failed, fmt::format("start the keeper: {}", std::strerror(error)));
   }
-  return keeper(child, pipe[1]);
+  return keeper(child, line[1]);
 }
 
 keeper::~keeper() {
   finish();
 }
 
-bool keeper::finish() noexcept {
-  if (pipe_ >= 0) ::close(std::exchange(pipe_, -1));
-  if (pid_ < 0) return true;
-  int status = 0;
+keeper::end keeper::finish() noexcept {
+  if (pid_ < 0) return end::tidy;
+  ::shutdown(line_, SHUT_WR);
+  char said = 0;
+  while (::recv(line_, &said, 1, 0) < 0 && errno == EINTR) continue;
+  ::close(std::exchange(line_, -1));
   const pid_t child = std::exchange(pid_, -1);
-  pid_t ended = -1;
-  while ((ended = ::waitpid(child, &status, 0)) < 0 && errno == EINTR) continue;
-  return ended == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (said == 'n') return end::goes_on;
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) continue;
+  return said == 'y' ? end::tidy : end::lost;
 }
 
 }  // namespace tool::firewall

@@ -15,26 +15,31 @@ namespace tool::firewall {
 /// its parent.
 class keeper {
  public:
-  /// Forks. The child calls `tidy_up` once this object, or its process, is gone; it returns whether that went well.
+  /// Forks. The child calls `tidy_up` once this object, or its process, is gone, and again after a pause, for an hour
+  /// or more, until it returns true: it went well.
   [[nodiscard]] static outcome<keeper> start(const std::function<bool()>& tidy_up);
-  keeper(keeper&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pipe_(std::exchange(other.pipe_, -1)) {}
+  keeper(keeper&& other) noexcept : pid_(std::exchange(other.pid_, -1)), line_(std::exchange(other.line_, -1)) {}
   keeper& operator=(keeper&& other) noexcept {
     std::swap(pid_, other.pid_);
-    std::swap(pipe_, other.pipe_);
+    std::swap(line_, other.line_);
     return *this;
   }
   /// As finish().
   ~keeper();
 
-  /// Lets it tidy up now and waits for that. False: it did not go well.
-  bool finish() noexcept;
+  /// What came of it: all is tidy; the first try went wrong, and it goes on trying; it was not there any more.
+  enum class end { tidy, goes_on, lost };
+  /// Lets it tidy up now and waits for its first try.
+  end finish() noexcept;
 
-  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  /// Its end of what the keeper waits on, closed on exec. A program that inherits it is waited for, too, once this
+  /// process is gone: what a program is about to make can't be tidied up before that program has ended.
+  [[nodiscard]] int line() const noexcept { return line_; }
 
  private:
-  keeper(pid_t pid, int pipe) noexcept : pid_(pid), pipe_(pipe) {}
+  keeper(pid_t pid, int line) noexcept : pid_(pid), line_(line) {}
   pid_t pid_ = -1;
-  int pipe_ = -1;
+  int line_ = -1;
 };
 
 }  // namespace tool::firewall

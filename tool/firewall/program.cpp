@@ -61,7 +61,7 @@ bool machine_lock_is_usable() {
 
 }  // namespace
 
-program_result run_program(const std::vector<std::string>& words, std::string_view input) {
+program_result run_program(const std::vector<std::string>& words, std::string_view input, int inherited) {
   const memory_file in, out;
   if (in.fd() < 0 || out.fd() < 0 || !in.write(input)) {
     return {126, fmt::format("no memory for what {} reads and writes: {}", words[0], std::strerror(errno))};
@@ -83,10 +83,14 @@ program_result run_program(const std::vector<std::string>& words, std::string_vi
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
+    // Away from the numbers that are about to be taken.
+    const int kept = inherited >= 0 ? ::fcntl(inherited, F_DUPFD, 3) : -1;
+    if (inherited >= 0 && kept < 0) ::_exit(126);
     ::dup2(in.fd(), 0);
     ::dup2(out.fd(), 1);
     ::dup2(out.fd(), 2);
     ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    if (kept >= 0) ::fcntl(kept, F_SETFD, 0);
     ::setenv("PATH", folders.c_str(), 1);
     ::setenv("LC_ALL", "C", 1);
     if (own_lock) ::setenv("XTABLES_LOCKFILE", "/proc/self/fd/0", 1);

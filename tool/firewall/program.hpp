@@ -14,7 +14,8 @@ struct program_result {
 };
 
 /// Runs a program of PATH, or of the folders for administrators, with `input` as its standard input, in the network
-/// namespace of the calling thread. It inherits no other descriptor.
-[[nodiscard]] program_result run_program(const std::vector<std::string>& words, std::string_view input = {});
+/// namespace of the calling thread. Of other descriptors it inherits `inherited` alone, where that is one.
+[[nodiscard]] program_result run_program(const std::vector<std::string>& words, std::string_view input = {},
+                                         int inherited = -1);
 
 }  // namespace tool::firewall

@@ -61,7 +61,8 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
         fmt::format("{}, and this kernel's nftables has no queue statement (CONFIG_NFT_QUEUE)", text.error().message));
   }
   if (const auto tidied = remove_stale(); !tidied) return std::unexpected(tidied.error());
-  // First the keeper, then what it is for: there is no moment in which a SIGKILL leaves rules behind.
+  // First the keeper, then what it is for. The programs that install hold its line: a SIGKILL that comes while one of
+  // them works or waits for the lock leaves nothing behind, since the keeper waits for that one, too.
   auto started = keeper::start([name = made->name.name()] { return remove_tagged(name).has_value(); });
   if (!started) return std::unexpected(started.error());
   made->after = *std::move(started);
@@ -69,12 +70,14 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
     if (means == by::iptables_legacy && kind != iptables_kind::legacy) continue;
     if (means == by::iptables_nft && kind != iptables_kind::nft) continue;
-    const auto added = firewall::install(kind, *text, made->name.name());
+    const auto added = firewall::install(kind, *text, made->name.name(), made->after->line());
     if (added) {
       made->description =
           fmt::format("iptables-{} rules tagged {}, which are removed at the end", to_string(kind), made->name.name());
       return selection(std::move(made));
     }
+    // Something is in the way now, and may be in half: other means are no way out.
+    if (added.error().code != kernel_lacks) return std::unexpected(added.error());
     refusals += fmt::format("{}{}", refusals.empty() ? "" : "; ", added.error().message);
   }
   return fail(kernel_lacks, fmt::format("neither nft nor iptables takes the rules: {}", refusals));
@@ -83,10 +86,12 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
 outcome<void> selection::remove() {
   if (!installed_) return {};
   const auto name = installed_->name.name();
-  const bool removed = !installed_->after || installed_->after->finish();
+  const auto end = installed_->after ? installed_->after->finish() : keeper::end::tidy;
   installed_.reset();
-  if (removed) return {};
-  return fail(failed, fmt::format("rules tagged {} could not be removed: ipq cleanup tries again", name));
+  if (end == keeper::end::tidy) return {};
+  return fail(failed,
+              fmt::format("rules tagged {} could not be removed: {}ipq cleanup tries again", name,
+                          end == keeper::end::goes_on ? "\"ipq keeper\" goes on trying for an hour, and " : ""));
 }
 
 const std::string& selection::description() const noexcept {

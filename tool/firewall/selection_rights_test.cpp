@@ -2,15 +2,20 @@
 // Rules that can't be left behind, on the real kernel, by each means that it has.
 #include "firewall/selection.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <list>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -55,7 +60,9 @@ std::string why_not(std::vector<selector> what, by means = by::automatic) {
 /// What there is of ours in the kernel, in any way.
 std::string ours() {
   std::string found;
-  for (const auto& rule : list_iptables_rules()) {
+  const auto rules = list_iptables_rules();
+  if (!rules) throw std::runtime_error(rules.error().message);
+  for (const auto& rule : *rules) {
     if (!tag_of(rule).empty()) found += rule.program() + " " + rule.text + "\n";
   }
   const auto tables = run_program({"nft", "list", "tables"}).output;
@@ -244,17 +251,31 @@ TEST_F(selections, exit_without_destructors_leaves_nothing) {
   }
 }
 
-/// The keeper of a child: its one child of that name.
-pid_t keeper_of(pid_t parent) {
+/// The one child of a process that has a name; of that only 15 characters are kept.
+pid_t child_of(pid_t parent, std::string_view name) {
   pid_t found = 0;
-  wait_until("the keeper is there", [&] {
+  wait_until("a child of that name is there", [&] {
     std::ifstream children("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
     for (pid_t each = 0; children >> each;) {
-      if (name_of(each) == "ipq keeper") found = each;
+      if (name_of(each) == name.substr(0, 15)) found = each;
     }
     return found != 0;
   });
   return found;
+}
+
+/// The keeper of a child.
+pid_t keeper_of(pid_t parent) {
+  return child_of(parent, "ipq keeper");
+}
+
+/// Gone, or waiting for somebody to take note of it.
+bool has_ended(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const auto name_end = text.rfind(") ");
+  return name_end == std::string::npos || text[name_end + 2] == 'Z';
 }
 
 std::vector<by> means_with_keeper() {
@@ -306,6 +327,179 @@ TEST_F(selections, keeper_outlives_the_signals_of_a_terminal_and_of_a_service_ma
   }
 }
 
+/// A folder that goes with its object.
+class folder {
+ public:
+  folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "ipq_selections_XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path_ = name;
+  }
+  folder(const folder&) = delete;
+  folder& operator=(const folder&) = delete;
+  ~folder() { std::filesystem::remove_all(path_); }
+  std::string file(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class environment {
+ public:
+  environment(const char* name, const std::string& value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value.c_str(), 1);
+  }
+  environment(const environment&) = delete;
+  environment& operator=(const environment&) = delete;
+  ~environment() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+// The program that installs goes on without its parent, and is to be waited for.
+TEST_F(selections, sigkill_while_a_program_waits_to_install_leaves_nothing) {
+  const auto means = means_of_this_machine();
+  if (std::ranges::find(means, by::iptables_legacy) == means.end()) GTEST_SKIP() << "there is no iptables-legacy";
+  const folder place;
+  const environment lock_file("XTABLES_LOCKFILE", place.file("lock"));
+  const int lock = ::open(place.file("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_EQ(::flock(lock, LOCK_EX), 0);
+  child owner([&](const child::line& line) {
+    ::close(lock);
+    install_and_wait(line, by::iptables_legacy);
+  });
+  const auto keeper = keeper_of(owner.pid());
+  const auto program = child_of(owner.pid(), "iptables-legacy-restore");
+  wait_until("the program waits for the lock", [&] {
+    for (const int each : kernel_tests::open_descriptors(program)) {
+      std::error_code none;
+      const auto link = "/proc/" + std::to_string(program) + "/fd/" + std::to_string(each);
+      if (std::filesystem::read_symlink(link, none) == place.file("lock")) return true;
+    }
+    return false;
+  });
+  owner.end_by(SIGKILL);
+  std::this_thread::sleep_for(50ms);  // in which a keeper that does not wait would end
+  EXPECT_FALSE(has_ended(program));
+  ::close(lock);
+  wait_until("the program ends", [&] { return has_ended(program); });
+  wait_until("the keeper ends", [&] { return has_ended(keeper); });
+  EXPECT_EQ(ours(), "");
+}
+
+/// While `refusing`, a program says `why` and ends with `status`; each time a byte is left in a file.
+class refused_program {
+ public:
+  refused_program(const std::string& name, int status, const std::string& why)
+      : path_("PATH", place_.file("") + ":" + std::getenv("PATH")) {
+    std::ofstream script(place_.file(name));
+    script << "#!/bin/sh\nif [ -e '" << place_.file("refusing") << "' ]; then\n  printf x >> '" << place_.file("tries")
+           << "'\n  echo '" << why << "' >&2\n  exit " << status << "\nfi\nPATH=${PATH#*:}\nexec " << name
+           << " \"$@\"\n";
+    script.close();
+    std::filesystem::permissions(place_.file(name), std::filesystem::perms::owner_all);
+  }
+  void refuse() const { std::ofstream(place_.file("refusing")) << "\n"; }
+  void comply() const { std::filesystem::remove(place_.file("refusing")); }
+  std::size_t tries() const {
+    std::error_code none;
+    const auto size = std::filesystem::file_size(place_.file("tries"), none);
+    return none ? 0 : size;
+  }
+
+ private:
+  folder place_;
+  environment path_;
+};
+
+constexpr const char* no_lock = "Another app is currently holding the xtables lock. Stopped waiting after 10s.";
+
+std::string kind_of(by means) {
+  return means == by::iptables_legacy ? "legacy" : "nft";
+}
+
+TEST_F(selections, keeper_tries_until_the_rules_are_gone) {
+  for (const auto means : means_with_keeper()) {
+    SCOPED_TRACE(static_cast<int>(means));
+    const refused_program iptables("iptables-" + kind_of(means), 4, no_lock);
+    child owner([&](const child::line& line) { install_and_wait(line, means); });
+    EXPECT_NE(owner.hear(), "");
+    iptables.refuse();
+    owner.end_by(SIGKILL);
+    wait_until("the keeper has tried", [&] { return iptables.tries() >= 1; });
+    EXPECT_NE(ours(), "");
+    iptables.comply();
+    wait_until("the rules go", [] { return ours().empty(); });
+  }
+}
+
+TEST_F(selections, end_that_can_not_remove_rules_says_so_and_leaves_them_to_the_keeper) {
+  for (const auto means : means_with_keeper()) {
+    const refused_program iptables("iptables-" + kind_of(means), 4, no_lock);
+    auto selected = must_install({datagrams}, means);
+    iptables.refuse();
+    const auto removed = selected.remove();
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().code, failed);
+    EXPECT_TRUE(
+        removed.error().message.ends_with(" could not be removed: \"ipq keeper\" goes on trying for an hour, "
+                                          "and ipq cleanup tries again"))
+        << removed.error().message;
+    iptables.comply();
+    wait_until("the rules go", [] { return ours().empty(); });
+  }
+}
+
+TEST_F(selections, rule_that_stays_keeps_no_other) {
+  for (const auto means : means_with_keeper()) {
+    const auto kind = means == by::iptables_legacy ? iptables_kind::legacy : iptables_kind::nft;
+    const refused_program iptables("iptables-" + kind_of(means), 1, "iptables: Bad rule");
+    ASSERT_TRUE(
+        firewall::install(kind, *make_restore_text({{datagrams}}, {}, fail_policy::closed, "ipq:1:2"), "ipq:1:2"));
+    iptables.refuse();
+    const auto removed = remove_tagged("ipq:1:2");
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().code, failed);
+    EXPECT_TRUE(removed.error().message.ends_with(": iptables: Bad rule")) << removed.error().message;
+    EXPECT_EQ(ours().find("ip6tables"), std::string::npos) << ours();
+    iptables.comply();
+    EXPECT_EQ(*remove_tagged("ipq:1:2"), 1u);
+  }
+}
+
+TEST_F(selections, rules_that_can_not_be_listed_are_not_taken_for_removed) {
+  for (const auto means : means_with_keeper()) {
+    const refused_program save("iptables-" + kind_of(means) + "-save", 1, "no memory");
+    auto selected = must_install({datagrams}, means);
+    save.refuse();
+    const std::string why = "iptables-" + kind_of(means) + "-save can't list rules: no memory";
+    const auto listed = list_iptables_rules();
+    ASSERT_FALSE(listed);
+    EXPECT_EQ(listed.error().message, why);
+    EXPECT_EQ(remove_stale().error().message, why);
+    EXPECT_FALSE(selected.remove());
+    save.comply();
+    wait_until("the rules go", [] { return ours().empty(); });
+  }
+}
+
+TEST_F(selections, lock_that_is_not_to_be_had_is_no_lack_of_the_kernel) {
+  const auto all = means_of_this_machine();
+  if (std::ranges::find(all, by::iptables_legacy) == all.end()) GTEST_SKIP() << "there is no iptables-legacy";
+  const refused_program restore("iptables-legacy-restore", 4, no_lock);
+  restore.refuse();
+  const auto made = selection::install({{datagrams}}, {3, 3}, fail_policy::closed, by::iptables_legacy);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, failed);
+  EXPECT_EQ(made.error().message,
+            "iptables-legacy-restore: another program held iptables' lock (/run/xtables.lock) for 10 seconds: let it "
+            "end, and try again");
+  EXPECT_EQ(ours(), "");
+}
+
 // A queue whose socket the keeper had inherited would stay taken.
 TEST_F(selections, keeper_has_no_descriptor_of_its_parent) {
   for (const auto means : means_with_keeper()) {
@@ -336,9 +530,9 @@ TEST_F(selections, other_rules_stay) {
     const std::string kind = means == by::iptables_legacy ? "legacy" : "nft";
     must_run("iptables-" + kind +
              " -t mangle -A OUTPUT -p udp -m comment --comment \"ipq:mine\" -j NFQUEUE --queue-num 3");
-    const auto before = list_iptables_rules().size();
+    const auto before = list_iptables_rules()->size();
     { const auto selected = must_install({datagrams}, means); }
-    EXPECT_EQ(list_iptables_rules().size(), before);
+    EXPECT_EQ(list_iptables_rules()->size(), before);
     must_run("iptables-" + kind + " -t mangle -F");
   }
 }
