@@ -192,7 +192,7 @@ class translation {
     return port[0] >= '0' && port[0] <= '9' ? with_colon(port) : port;
   }
 
-  /// "syn", "syn / syn,ack" and "& (syn | ack) == syn".
+  /// "syn", "syn / syn,ack" and "& (syn | ack) == syn". Without a mask nft compares all eight bits, iptables knows six.
   void translate_flags() {
     words mask, wanted;
     bool negated = false;
@@ -202,12 +202,18 @@ class translation {
       negated = take_comparison();
       wanted = take_flags();
     } else {
+      const std::string comparison(peek());
       negated = take_comparison();
       wanted = take_flags();
       mask = wanted;
       if (peek() == "/") {
         take();
         mask = take_flags();
+      } else if (comparison == "==" || comparison == "!=") {
+        throw untranslatable{fmt::format(
+            "\"tcp flags {}\" without a mask (say 'tcp flags & (fin|syn|rst|psh|ack|urg) == syn')", comparison)};
+      } else if (wanted.empty()) {
+        throw untranslatable{"\"tcp flags\" of which none is named"};
       } else if (wanted.size() > 1) {
         throw untranslatable{"\"tcp flags\" that are one of several"};
       }
@@ -417,6 +423,7 @@ class translation {
       take();
       made.mask = take_value();
     }
+    const bool is_compared = peek() == "==" || peek() == "!=";
     made.negated = take_comparison();
     const bool in_braces = peek() == "{";
     if (in_braces) take();
@@ -425,6 +432,8 @@ class translation {
       if (peek() != ",") break;
       take();
     }
+    // nft takes states for one value with several bits then, which none has.
+    if (is_compared && !in_braces && made.each.size() > 1) throw untranslatable{"== and != of a list without braces"};
     if (in_braces && take() != "}") throw untranslatable{"a set that is no list of values"};
     return made;
   }

@@ -90,6 +90,9 @@ TEST(translation, of_connections_and_flags) {
   EXPECT_EQ(ipv4("tcp flags & (syn|ack) == syn"), "-p tcp --tcp-flags SYN,ACK SYN");
   EXPECT_EQ(ipv4("tcp flags & (fin | syn) == 0"), "-p tcp --tcp-flags FIN,SYN NONE");
   EXPECT_EQ(ipv4("tcp flags syn / syn,ack tcp dport 80"), "-p tcp --tcp-flags SYN,ACK SYN --dport 80");
+  EXPECT_EQ(ipv4("tcp flags == syn / syn,ack"), "-p tcp --tcp-flags SYN,ACK SYN");
+  EXPECT_EQ(ipv4("tcp flags != syn / syn,ack"), "-p tcp ! --tcp-flags SYN,ACK SYN");
+  EXPECT_EQ(ipv4("tcp flags & (fin|syn|rst|psh|ack|urg) != syn"), "-p tcp ! --tcp-flags FIN,SYN,RST,PSH,ACK,URG SYN");
 }
 
 TEST(translation, counts_are_always_there) {
@@ -120,6 +123,15 @@ TEST(translation, names_the_part_that_iptables_does_not_know) {
   EXPECT_EQ(why("tcp dport 1 udp dport 1"), "parts that exclude each other");
   EXPECT_EQ(why("th dport 1"), "\"th\" before a protocol is named");
   EXPECT_EQ(why("tcp flags syn,ack"), "\"tcp flags\" that are one of several");
+  EXPECT_EQ(why("ct state == new,established"), "== and != of a list without braces");
+  EXPECT_EQ(why("ct state != new,established"), "== and != of a list without braces");
+  EXPECT_EQ(why("tcp flags 0"), "\"tcp flags\" of which none is named");
+  // nft compares ECE and CWR, too: a SYN that asks for ECN is another one.
+  for (const auto* each : {"==", "!="}) {
+    EXPECT_EQ(
+        why(std::string("tcp flags ") + each + " syn"),
+        std::string("\"tcp flags ") + each + "\" without a mask (say 'tcp flags & (fin|syn|rst|psh|ack|urg) == syn')");
+  }
   EXPECT_EQ(why("iifname \"e*h\""), "the value e*h");
   EXPECT_EQ(why("iifname \"sixteen_letters_\""), "the value sixteen_letters_");
   EXPECT_EQ(why("meta mark 0x"), "the value 0x");
