@@ -93,6 +93,17 @@ outcome<void> check_demands(const rules::ruleset& rules, const run_options& opti
   if (rules.changes() && options.live.copy_range != 0) {
     return fail(wrong_usage, "--copy-range: rules with set, replace or corrupt take whole packets; leave it out");
   }
+  if (rules.repeats()) {
+    const auto selectors = options.live.selection.selectors();
+    if (!selectors) return std::unexpected(selectors.error());
+    for (const auto& each : *selectors) {
+      if (each.tests_mark()) continue;
+      return fail(wrong_usage,
+                  fmt::format("repeat: {} would queue the packet again, for ever; let it pass over what has the rule's "
+                              "mark, as --select {} '{}mark != 1'",
+                              each.text(), ipq::to_string(each.at), each.match.empty() ? "" : each.match + " "));
+    }
+  }
   if (rules.duplicates() && !can_copy) {
     return fail(no_rights, "duplicate: sending copies of packets takes CAP_NET_RAW, which was missing at the start");
   }

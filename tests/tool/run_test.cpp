@@ -476,6 +476,7 @@ TEST_F(rules, wrong_new_rules_leave_the_old_ones) {
   constexpr const char* kept = "READY=1\nSTATUS=the new rules are wrong: the old ones stay";
   EXPECT_EQ(reload("accept\ndorp : udp\n"), kept);
   EXPECT_EQ(reload("record elsewhere.pcapng\n"), kept);
+  EXPECT_EQ(reload("mark 1, repeat\n"), kept);
   std::filesystem::remove(path("rules"));
   command.signal(SIGHUP);
   EXPECT_TRUE(command.notice().starts_with("RELOADING=1\n"));
@@ -495,6 +496,18 @@ TEST_F(rules, wrong_new_rules_leave_the_old_ones) {
   EXPECT_TRUE(has(ended.output, "\n  dorp : udp\n  ^\n")) << ended.output;
   EXPECT_TRUE(has(ended.output, "elsewhere.pcapng: was not opened at the start")) << ended.output;
   EXPECT_FALSE(std::filesystem::exists(path("elsewhere.pcapng")));
+}
+
+TEST_F(rules, repeated_packets_come_back_once_where_the_match_tests_the_mark) {
+  live_command command({"run", "count again, mark 1, repeat", "--select", "output", "udp dport 5000 mark != 1"});
+  send("x");
+  send("y");
+  EXPECT_EQ(flow4().arrived(), "x");
+  EXPECT_EQ(flow4().arrived(), "y");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, "           2             58  count again\n")) << ended.output;
 }
 
 std::string scrape(const kernel_tests::netns& where, std::string_view address) {
@@ -703,6 +716,13 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
       {{"run", "queue 3", "-q", "2-4"}, "ipq run: queue 3: is served here, so packets would come back for ever"},
       {{"run", "dorp", "--dry-run"}, "ipq run: rule 1:1:1: "},
       {{"run", "queue 0", "--dry-run"}, "ipq run: queue 0: is served here"},
+      {{"run", "mark 1, repeat"},
+       "ipq run: repeat: --select output 'udp dport 1' would queue the packet again, for ever; let it pass over what "
+       "has the rule's mark, as --select output 'udp dport 1 mark != 1'\n"},
+      {{"run", "mark 1, repeat", "--dry-run"}, "ipq run: repeat: --select output 'udp dport 1' would queue"},
+      {{"run", "mark 1, repeat", "--select", "input", "", "--select", "output", "mark != 1"},
+       "ipq run: repeat: --select input '' would queue the packet again, for ever; let it pass over what has the "
+       "rule's mark, as --select input 'mark != 1'\n"},
       {{"run", "accept", "--metrics", "there", "--dry-run"}, "ipq run: --metrics: 'there': expected ADDRESS:PORT"},
       {{"run", "record -"}, "ipq run: record -: standard output is for lines of log here; name a file"},
       {{"run", "set ttl 1", "--copy-range", "64"},

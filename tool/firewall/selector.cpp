@@ -33,6 +33,11 @@ std::string selector::text() const {
   return fmt::format("--select {} '{}'", ipq::to_string(at), match);
 }
 
+bool selector::tests_mark() const {
+  const auto words = split_match(match);
+  return words && std::ranges::find(*words, "mark") != words->end();
+}
+
 outcome<std::vector<std::string>> split_match(std::string_view match) {
   constexpr std::array<std::string_view, 16> signs{"==", "!=", "<=", ">=", "<<", ">>", "<", ">",
                                                    "{",  "}",  "(",  ")",  ",",  "&",  "|", "^"};

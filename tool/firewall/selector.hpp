@@ -17,6 +17,8 @@ struct selector {
 
   /// "--select output 'udp dport 53'", for messages.
   [[nodiscard]] std::string text() const;
+  /// Whether it can tell packets by their mark, or their connection's.
+  [[nodiscard]] bool tests_mark() const;
 };
 
 /// Checks the hook's name, and that the match can only match: no verdict, no statement that changes a packet, nothing

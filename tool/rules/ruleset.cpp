@@ -97,6 +97,10 @@ bool ruleset::delays() const noexcept {
 bool ruleset::duplicates() const noexcept {
   return any_action<duplicate>(*compiled_);
 }
+bool ruleset::repeats() const noexcept {
+  return std::ranges::any_of(compiled_->rules,
+                             [](const rule& each) { return each.ending.what() == ipq::verdict::action::repeat; });
+}
 
 std::vector<std::uint16_t> ruleset::queues() const {
   std::vector<std::uint16_t> numbers;

@@ -51,6 +51,7 @@ class ruleset {
   [[nodiscard]] bool changes() const noexcept;      ///< set, replace or corrupt: packets must not be truncated
   [[nodiscard]] bool delays() const noexcept;       ///< delay, reorder or rate: packets have to be held
   [[nodiscard]] bool duplicates() const noexcept;   ///< duplicate: packets have to be sent
+  [[nodiscard]] bool repeats() const noexcept;      ///< repeat: the rule that queues has to know them by their mark
 
   /// The numbers of `queue N`.
   [[nodiscard]] std::vector<std::uint16_t> queues() const;

@@ -354,7 +354,7 @@ TEST(ruleset, what_it_adds_up_to) {
   EXPECT_EQ(files, (std::vector<std::filesystem::path>{"a.pcap", "b #.pcap"}));
   const std::vector<std::string> names(made->count_names().begin(), made->count_names().end());
   EXPECT_EQ(names, (std::vector<std::string>{"web", "dns"}));
-  EXPECT_FALSE(made->tests_owner() || made->changes() || made->delays() || made->duplicates());
+  EXPECT_FALSE(made->tests_owner() || made->changes() || made->delays() || made->duplicates() || made->repeats());
 }
 
 TEST(ruleset, what_the_driver_has_to_provide) {
@@ -369,6 +369,8 @@ TEST(ruleset, what_the_driver_has_to_provide) {
   EXPECT_TRUE(made("reorder 1% within 1ms").delays());
   EXPECT_TRUE(made("rate 1/s").delays());
   EXPECT_TRUE(made("duplicate 1%").duplicates());
+  EXPECT_TRUE(made("accept : udp\nmark 1, repeat : tcp").repeats());
+  EXPECT_FALSE(made("mark 1, continue").repeats());
   EXPECT_EQ(ruleset().size(), 0u);
 }
 
