@@ -324,6 +324,14 @@ ipq::result<void> live_session::serve_several(handler& with, std::span<ipq::queu
   return {};
 }
 
+std::vector<live_session::kernel_counts> live_session::in_kernel() const {
+  std::vector<kernel_counts> made;
+  for (const ipq::queue& each : shared_->queues) {
+    if (const auto counts = each.stats().in_kernel) made.push_back({each.number(), *counts});
+  }
+  return made;
+}
+
 ipq::statistics live_session::stats() const {
   ipq::statistics sum;
   ipq::statistics::kernel kernel;

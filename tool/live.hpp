@@ -83,6 +83,12 @@ class live_session {
   /// Whether serve() has come so far that packets are judged.
   [[nodiscard]] bool has_begun() const noexcept { return has_begun_; }
 
+  /// What the kernel counts for each queue, where that can be read. From any thread.
+  struct kernel_counts {
+    std::uint16_t number = 0;
+    ipq::statistics::kernel counts = {};
+  };
+  [[nodiscard]] std::vector<kernel_counts> in_kernel() const;
   /// The sum over the queues. After serve().
   [[nodiscard]] ipq::statistics stats() const;
   /// Prints it on standard error, and what to do about losses.

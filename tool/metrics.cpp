@@ -14,7 +14,6 @@
 #include <utility>
 
 #include "ipq/address.hpp"
-#include "ipq/status.hpp"
 #include "printable.hpp"
 #include "values.hpp"
 
@@ -25,11 +24,6 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 using labels = std::vector<ClientMetric::Label>;
-
-// Rules may hold any bytes, and the format is UTF-8 text.
-std::string label(std::string_view text) {
-  return printable(text, 200);
-}
 
 class family {
  public:
@@ -82,7 +76,7 @@ void add_rules(std::vector<MetricFamily>& to, const rule_handler::rule_totals& r
     not_applied.add(counts.not_applied, with);
   };
   for (std::size_t i = 0; i < rules.each.size(); ++i) {
-    add(rules.each[i], {{"rule", std::to_string(i + 1)}, {"text", label(rules.rules[i].text)}});
+    add(rules.each[i], {{"rule", std::to_string(i + 1)}, {"text", escaped(rules.rules[i].text.substr(0, 200))}});
   }
   add(rules.unmatched, {{"rule", "none"}, {"text", ""}});
   for (family* each : {&packets, &bytes, &lost, &not_applied}) to.push_back(each->take());
@@ -90,7 +84,7 @@ void add_rules(std::vector<MetricFamily>& to, const rule_handler::rule_totals& r
   family named_packets(MetricType::Counter, "ipq_count_packets_total", "Packets that a rule with count NAME matched."),
       named_bytes(MetricType::Counter, "ipq_count_bytes_total", "Bytes of those.");
   for (std::size_t i = 0; i < rules.names.size(); ++i) {
-    const labels with{{"name", label(rules.rules.count_names()[i])}};
+    const labels with{{"name", escaped(rules.rules.count_names()[i])}};
     named_packets.add(rules.names[i].packets, with);
     named_bytes.add(rules.names[i].bytes, with);
   }
@@ -98,17 +92,15 @@ void add_rules(std::vector<MetricFamily>& to, const rule_handler::rule_totals& r
   to.push_back(named_bytes.take());
 }
 
-void add_queues(std::vector<MetricFamily>& to, std::uint16_t first, std::uint16_t last) {
+void add_queues(std::vector<MetricFamily>& to, const std::vector<live_session::kernel_counts>& queues) {
   family waiting(MetricType::Gauge, "ipq_queue_waiting_packets", "Packets that wait for a verdict."),
       lost(MetricType::Counter, "ipq_queue_lost_total", "Packets that the kernel dropped before anybody saw them.");
-  const auto queues = ipq::read_queue_status();
-  if (!queues) return;
-  for (const ipq::queue_status& each : *queues) {
-    if (each.number < first || each.number > last) continue;
+  if (queues.empty()) return;
+  for (const auto& each : queues) {
     const std::string number = std::to_string(each.number);
-    waiting.add(each.waiting, {{"queue", number}});
-    lost.add(each.lost_queue_full, {{"queue", number}, {"cause", "queue_full"}});
-    lost.add(each.lost_no_buffer, {{"queue", number}, {"cause", "no_buffer"}});
+    waiting.add(each.counts.waiting, {{"queue", number}});
+    lost.add(each.counts.lost_queue_full, {{"queue", number}, {"cause", "queue_full"}});
+    lost.add(each.counts.lost_no_buffer, {{"queue", number}, {"cause", "no_buffer"}});
   }
   to.push_back(waiting.take());
   to.push_back(lost.take());
@@ -152,11 +144,11 @@ class collector final : public prometheus::Collectable {
     add_rules(made, now.rules);
     family record_counts(MetricType::Counter, "ipq_recorded_packets_total", "Packets of record FILE.");
     for (const auto& [file, counts] : now.recorded) {
-      record_counts.add(counts.recorded, {{"file", label(file)}, {"result", "recorded"}});
-      record_counts.add(counts.lost, {{"file", label(file)}, {"result", "lost"}});
+      record_counts.add(counts.recorded, {{"file", escaped(file)}, {"result", "recorded"}});
+      record_counts.add(counts.lost, {{"file", escaped(file)}, {"result", "lost"}});
     }
     if (!now.recorded.empty()) made.push_back(record_counts.take());
-    add_queues(made, now.first_queue, now.last_queue);
+    add_queues(made, now.queues);
     return made;
   }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "failure.hpp"
+#include "live.hpp"
 #include "recordings.hpp"
 #include "rule_handler.hpp"
 
@@ -18,7 +19,7 @@ struct metrics_snapshot {
   rule_handler::rule_totals rules;
   std::vector<recordings::count> recorded = {};
   std::uint64_t reloads = 0, reloads_failed = 0;
-  std::uint16_t first_queue = 0, last_queue = 0;  ///< whose numbers in the kernel are asked for
+  std::vector<live_session::kernel_counts> queues = {};
 };
 
 /// Answers GET /metrics with threads of its own, until it goes.

@@ -16,4 +16,21 @@ namespace tool {
   return made;
 }
 
+/// The same without a loss: other bytes become "\xe9", and a backslash two, so that different texts stay different.
+[[nodiscard]] inline std::string escaped(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string made;
+  for (const char each : text) {
+    const auto byte = static_cast<unsigned char>(each);
+    if (each == '\\') {
+      made += "\\\\";
+    } else if (each < ' ' || each > '~') {
+      made += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    } else {
+      made += each;
+    }
+  }
+  return made;
+}
+
 }  // namespace tool

@@ -256,8 +256,7 @@ class run {
                               .recorded = recordings_.counts(),
                               .reloads = reloads_,
                               .reloads_failed = reloads_failed_,
-                              .first_queue = options_.live.first_queue,
-                              .last_queue = options_.live.last_queue};
+                              .queues = session_->in_kernel()};
     });
     if (!opened) return std::unexpected(opened.error());
     metrics_.emplace(*std::move(opened));

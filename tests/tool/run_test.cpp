@@ -555,6 +555,22 @@ TEST_F(rules, metrics_for_prometheus) {
   EXPECT_EQ(command.interrupt().status, 0);
 }
 
+TEST_F(rules, metrics_tell_all_recordings_apart) {
+  const auto record = [&](const std::string& name) {
+    return "record \"" + path((name + ".pcapng").c_str()) + "\", continue";
+  };
+  const std::string stem(210, 'a');
+  live_command command(on_flow(
+      {record("\xc3\xa9"), record("\xc3\xa8"), record(stem + "1"), record(stem + "2"), "--metrics", "127.0.0.1:9100"}));
+  send("x");
+  EXPECT_EQ(flow4().arrived(), "x");
+  const auto text = scrape(near_ns(), "127.0.0.1");
+  for (const auto& name : {std::string("\\\\xc3\\\\xa9"), std::string("\\\\xc3\\\\xa8"), stem + "1", stem + "2"}) {
+    EXPECT_TRUE(has(text, "/" + name + ".pcapng\",result=\"lost\"} 0\n")) << text;
+  }
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
 TEST_F(rules, metrics_address_is_checked) {
   for (const char* wrong : {"9100", "localhost:9100", "127.0.0.1:0", "127.0.0.1:70000", "[::1]", "::1:9100"}) {
     const auto ended = run({command_path(), "run", "drop", "--metrics", wrong});
