@@ -120,23 +120,30 @@ std::string to_json(const queue_report& report, bool in_one_line) {
 
 std::string to_prometheus(const queue_report& report) {
   std::string text;
-  const auto metric = [&](std::string_view name, std::string_view type, std::string_view help, auto value_of) {
+  const auto head = [&](std::string_view name, std::string_view type, std::string_view help) {
     text += fmt::format("# HELP {0} {2}\n# TYPE {0} {1}\n", name, type, help);
-    for (const auto& queue : report.queues) {
-      text += fmt::format("{}{{queue=\"{}\",owner=\"{}\",pid=\"{}\"}} {}\n", name, queue.number, label(queue.command),
-                          queue.pid, value_of(queue));
-    }
+  };
+  const auto add = [&](std::string_view name, const ipq::queue_status& queue, std::string_view more, auto value) {
+    // An empty label says what JSON's null does: it can't be told.
+    text += fmt::format("{}{{queue=\"{}\",owner=\"{}\",pid=\"{}\"{}}} {}\n", name, queue.number, label(queue.command),
+                        queue.pid == 0 ? "" : std::to_string(queue.pid), more, value);
+  };
+  const auto metric = [&](std::string_view name, std::string_view type, std::string_view help, auto value_of) {
+    head(name, type, help);
+    for (const auto& queue : report.queues) add(name, queue, "", value_of(queue));
   };
   using status = ipq::queue_status;
-  metric("ipq_queue_waiting", "gauge", "Packets that wait for a verdict.",
+  // What ipq run --metrics has too bears the same name there.
+  metric("ipq_queue_waiting_packets", "gauge", "Packets that wait for a verdict.",
          [](const status& each) { return each.waiting; });
   metric("ipq_queue_packets_total", "counter", "Packets that entered the queue, modulo 2^32.",
          [](const status& each) { return each.last_id; });
-  metric("ipq_queue_lost_full_total", "counter", "Packets dropped since the queue was full, modulo 2^32.",
-         [](const status& each) { return each.lost_queue_full; });
-  metric("ipq_queue_lost_buffer_total", "counter",
-         "Packets dropped since the owner's receive buffer was full, modulo 2^32.",
-         [](const status& each) { return each.lost_no_buffer; });
+  head("ipq_queue_lost_total", "counter",
+       "Packets dropped since the queue or the owner's receive buffer was full, modulo 2^32.");
+  for (const auto& queue : report.queues) {
+    add("ipq_queue_lost_total", queue, ",cause=\"queue_full\"", queue.lost_queue_full);
+    add("ipq_queue_lost_total", queue, ",cause=\"no_buffer\"", queue.lost_no_buffer);
+  }
   metric("ipq_queue_copy_range_bytes", "gauge", "Bytes of each packet that the owner gets.",
          [](const status& each) { return each.copy_range; });
   text += "# HELP ipq_queue_unserved Numbers that a rule feeds and nobody serves.\n# TYPE ipq_queue_unserved gauge\n";

@@ -73,11 +73,14 @@ TEST_F(status, shows_queues_with_owner_counters_and_rules) {
 
   const auto metrics = must_ipq("status --prometheus");
   const std::string labels =
-      "{queue=\"3\",owner=\"" + first["command"].get<std::string>() + "\",pid=\"" + std::to_string(::getpid()) + "\"}";
-  EXPECT_TRUE(has(metrics, "# TYPE ipq_queue_waiting gauge\nipq_queue_waiting" + labels + " 2\n")) << metrics;
-  EXPECT_TRUE(has(metrics, "# TYPE ipq_queue_lost_full_total counter\nipq_queue_lost_full_total" + labels + " 3\n"))
+      "{queue=\"3\",owner=\"" + first["command"].get<std::string>() + "\",pid=\"" + std::to_string(::getpid()) + "\"";
+  // The names are those of ipq run --metrics.
+  EXPECT_TRUE(has(metrics, "# TYPE ipq_queue_waiting_packets gauge\nipq_queue_waiting_packets" + labels + "} 2\n"))
       << metrics;
-  EXPECT_TRUE(has(metrics, "ipq_queue_packets_total" + labels + " 2\n")) << metrics;
+  EXPECT_TRUE(has(metrics, "# TYPE ipq_queue_lost_total counter\nipq_queue_lost_total" + labels +
+                               ",cause=\"queue_full\"} 3\nipq_queue_lost_total" + labels + ",cause=\"no_buffer\"} 0\n"))
+      << metrics;
+  EXPECT_TRUE(has(metrics, "ipq_queue_packets_total" + labels + "} 2\n")) << metrics;
 }
 
 TEST_F(status, shows_rules_that_nobody_serves) {
