@@ -57,9 +57,13 @@ result<void> kernel_handle::read_from_relay(netlink::socket&& reader) {
   relayed_ = true;
   if (ahead_) {
     static_cast<void>(ahead_->flush(queue_->socket()));
-    ahead_->give_up([&](std::span<std::byte> datagram) { queue_->pass_on(datagram); });
+    give_up_reading_ahead();
   }
   return {};
+}
+
+void kernel_handle::give_up_reading_ahead() {
+  ahead_->give_up([&](std::span<std::byte> datagram) { queue_->pass_on(datagram); });
 }
 
 /// Counts a read that is about to wait on the netlink socket itself, as it may still do when a relay takes that over.
@@ -115,6 +119,8 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
       const netlink::cancellation_off uninterrupted;  // what was received is not to be lost with the thread
       const auto length = ahead_->read(readable_, queue_->socket(), !relayed_,
                                        [&](auto datagram) { return translate(datagram, into); });
+      if (relayed_) [[unlikely]]
+        give_up_reading_ahead();  // by this thread, if the other family's handle came while it read
       if (length) {
         errno = errno_before;
         return *length;
@@ -136,6 +142,10 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
     }
     if (received) {
       if (received->length == 0) return fail(IPQ_ERR_NLEOF, "read");
+      if (ahead_ && !relayed_) {
+        const netlink::cancellation_off uninterrupted;
+        ahead_->taken_elsewhere(readable_);
+      }
       const auto length = translate(std::span(buffer, received->length), into);
       if (!length && is_over()) return timed_out();
       if (!length) continue;
@@ -199,7 +209,6 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
                                                         std::span<unsigned char> into) {
   const auto parsed = wire::parse_error(message);
   if (!parsed) return std::nullopt;
-  if (ahead_ && answers_wake(datagram)) ahead_->wake_was_taken();
   const wire::error_reply& reply = *parsed;
   const netlink::cancellation_off uninterrupted;
   const auto note = read_note(reply);

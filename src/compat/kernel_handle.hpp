@@ -56,6 +56,7 @@ class kernel_handle final : public handle {
 
   void max_length_changed() noexcept override { queue_->max_length_changed(*this); }
 
+  [[gnu::cold]] void give_up_reading_ahead();
   /// nullopt: nothing for the program in it.
   [[gnu::hot]] std::optional<ssize_t> translate(std::span<std::byte> datagram, std::span<unsigned char> into);
   [[gnu::cold]] void pass_to_other_family(const packet& queued, std::span<std::byte> datagram);

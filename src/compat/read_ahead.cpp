@@ -20,6 +20,10 @@ bool begins_with(std::span<const std::byte> verdicts, std::uint32_t id) noexcept
   return wire::load<std::uint32_t>(verdicts.data() + sequence_at) == id;
 }
 
+bool is_readable(const netlink::socket& looked_at) {
+  return looked_at.wait_readable(std::chrono::steady_clock::time_point::min()).has_value();
+}
+
 }  // namespace
 
 bool answers_wake(std::span<const std::byte> datagram) noexcept {
@@ -35,7 +39,8 @@ void read_ahead::forget() noexcept {
   left_ = 0;
   kept_.size = 0;
   for (verdicts& each : sent_) each.size = 0;
-  woken_ = false;
+  wakes_ = 0;
+  taken_elsewhere_ = false;
   reading_.clear();
   sending_.clear();
 }
@@ -44,7 +49,7 @@ bool read_ahead::receive(const netlink::socket& from) {
   // ENOBUFS is counted by the kernel, and with it there is nothing to be read here.
   const auto received = datagrams_.receive(from);
   if (!received) {
-    woken_ = false;
+    wakes_ = 0;
     return false;
   }
   next_ = 0;
@@ -58,25 +63,40 @@ std::span<std::byte> read_ahead::take() noexcept {
   const auto taken = datagrams_[next_++];
   const std::size_t left = left_.load(std::memory_order_relaxed) - 1;
   left_.store(left, left == 0 ? std::memory_order_seq_cst : std::memory_order_relaxed);
-  if (woken_ && answers_wake(taken)) woken_ = false;
+  if (wakes_ != 0 && answers_wake(taken)) --wakes_;
   return taken;
 }
 
 void read_ahead::settle(const netlink::socket& from, const netlink::socket& to, bool refill) {
-  // What answers a wake is not for the program: with nothing else left here, nothing is.
-  while (has_messages() && woken_ && answers_wake(datagrams_[next_])) static_cast<void>(take());
-  if (!has_messages()) {
+  for (;;) {
+    // What answers a wake is not for the program: with nothing else left here, nothing is.
+    while (has_messages() && wakes_ != 0 && answers_wake(datagrams_[next_])) static_cast<void>(take());
+    if (has_messages()) break;
     // No verdict waits while the program thinks about the last packet, or waits for the next.
     static_cast<void>(flush(to));
-    // The socket may be readable for the acknowledgement alone.
-    if (woken_ && refill && receive(from)) settle(from, to, refill);
-    return;
+    // The socket may be readable for acknowledgements alone.
+    if (wakes_ == 0 || !refill || !receive(from)) return;
   }
-  const bool taken = wake_taken_.exchange(false, std::memory_order_relaxed);
-  if ((!std::exchange(fresh_, false) && !taken) || !refill) return;
-  if (full_ && from.wait_readable(std::chrono::steady_clock::time_point::min())) return;
-  from.wake();
-  woken_ = true;
+  if (!std::exchange(fresh_, false) || !refill) return;
+  if (full_ && is_readable(from)) return;
+  wake(from);
+}
+
+void read_ahead::wake(const netlink::socket& from) noexcept {
+  if (from.wake()) {
+    ++wakes_;
+  } else {
+    fresh_ = true;  // the next read tries again
+  }
+}
+
+void read_ahead::stay_readable(const netlink::socket& from) {
+  // Who finds it locked leaves the rest to the one who has it, and looks behind the lock.
+  while (taken_elsewhere_ && !reading_.test_and_set()) {
+    const unlock_at_the_end unlock{reading_};
+    taken_elsewhere_ = false;
+    if (has_messages() && !is_readable(from)) wake(from);
+  }
 }
 
 result<void> read_ahead::send(const netlink::socket& to, const wire::plain_verdict& answer) {
@@ -87,7 +107,7 @@ result<void> read_ahead::send(const netlink::socket& to, const wire::plain_verdi
   }
   result<void> sent;
   {
-    const unlock_at_the_end<std::memory_order_seq_cst> unlock{sending_};
+    const unlock_at_the_end unlock{sending_};
     if (kept_.size == kept_.bytes.size()) sent = flush_locked(to);
     if (!sent) return sent;
     wire::encode_plain_verdict(answer, kept_.bytes.data() + kept_.size);
@@ -101,7 +121,7 @@ result<void> read_ahead::send(const netlink::socket& to, const wire::plain_verdi
 
 result<void> read_ahead::flush(const netlink::socket& to) {
   if (sending_.test_and_set()) return {};  // who has it looks again
-  const unlock_at_the_end<std::memory_order_seq_cst> unlock{sending_};
+  const unlock_at_the_end unlock{sending_};
   return flush_locked(to);
 }
 
@@ -129,7 +149,7 @@ void read_ahead::send_others_alone(const netlink::socket& to, std::uint32_t id) 
     if (tries == 1000) return;
     ::sched_yield();
   }
-  const unlock_at_the_end<std::memory_order_seq_cst> unlock{sending_};
+  const unlock_at_the_end unlock{sending_};
   const auto found =
       std::ranges::find_if(sent_, [&](const verdicts& each) { return each.size != 0 && begins_with(each.bytes, id); });
   if (found == sent_.end()) return;

@@ -39,31 +39,37 @@ class read_ahead {
   template <class Use>
   [[nodiscard]] auto read(const netlink::socket& from, const netlink::socket& to, bool refill, Use use)
       -> decltype(use(std::span<std::byte>())) {
-    if (reading_.test_and_set()) return std::nullopt;
-    const unlock_at_the_end<std::memory_order_release> unlock{reading_};
-    bool may_refill = refill;  // once, so that the caller sees how time goes by
-    while (has_messages() || (std::exchange(may_refill, false) && receive(from))) {
-      const auto used = use(take());
-      if (!used) continue;
-      settle(from, to, refill);
-      return used;
+    decltype(use(std::span<std::byte>())) used;
+    {
+      if (reading_.test_and_set()) return std::nullopt;
+      const unlock_at_the_end unlock{reading_};
+      bool may_refill = refill;  // once, so that the caller sees how time goes by
+      while (!used && (has_messages() || (std::exchange(may_refill, false) && receive(from)))) used = use(take());
+      // If the last messages were none of the program's it has read everything.
+      used ? settle(from, to, refill) : static_cast<void>(flush(to));
     }
-    // The last messages were none of the program's: it has read everything.
-    static_cast<void>(flush(to));
-    return std::nullopt;
+    if (taken_elsewhere_ && refill) [[unlikely]]
+      stay_readable(from);
+    return used;
   }
 
-  /// Hands all messages that wait to `use`: from now on another descriptor than the socket is read. Not those that
-  /// another thread is reading just now.
+  /// Hands all messages that wait to `use`: from now on another descriptor than the socket is read. While a thread
+  /// reads, nothing is done: it calls this, too, when it has read.
   template <class Use>
   void give_up(Use use) {
-    if (reading_.test_and_set()) return;
-    const unlock_at_the_end<std::memory_order_release> unlock{reading_};
-    while (has_messages()) use(take());
+    while (has_messages() && !reading_.test_and_set()) {
+      const unlock_at_the_end unlock{reading_};
+      while (has_messages()) use(take());
+    }
   }
 
-  /// Somebody else has received what answers a wake.
-  void wake_was_taken() noexcept { wake_taken_.store(true, std::memory_order_relaxed); }
+  /// Somebody has received from the socket itself, perhaps all that made it readable.
+  void taken_elsewhere(const netlink::socket& from) {
+    // Whoever is about to keep messages here looks at the socket after this.
+    if (!has_messages()) return;
+    taken_elsewhere_ = true;
+    stay_readable(from);
+  }
 
   /// Keeps or sends a verdict. Errors: those of sending; what could not be sent is kept.
   result<void> send(const netlink::socket& to, const wire::plain_verdict& answer);
@@ -78,16 +84,18 @@ class read_ahead {
   void forget() noexcept;
 
  private:
-  template <std::memory_order Order>
+  /// What others left to the one who has the lock is looked at behind it, so everything here is in one order.
   struct unlock_at_the_end {
     std::atomic_flag& locked;
-    ~unlock_at_the_end() { locked.clear(Order); }
+    ~unlock_at_the_end() { locked.clear(); }
   };
 
   [[nodiscard]] bool has_messages() const noexcept { return left_.load(std::memory_order_seq_cst) != 0; }
   bool receive(const netlink::socket& from);
   std::span<std::byte> take() noexcept;
   void settle(const netlink::socket& from, const netlink::socket& to, bool refill);
+  void stay_readable(const netlink::socket& from);
+  void wake(const netlink::socket& from) noexcept;
   result<void> flush_locked(const netlink::socket& to);
 
   std::atomic_flag reading_;  ///< guards what follows
@@ -95,9 +103,11 @@ class read_ahead {
   std::size_t next_ = 0;
   bool fresh_ = false;  ///< just received: it is not known yet whether the socket is readable
   bool full_ = false;   ///< and more may be there
-  bool woken_ = false;  ///< an acknowledgement was asked for and has not come by
+  /// Acknowledgements that were asked for and have not come by: no fewer than the socket holds, more where somebody
+  /// else has received some.
+  std::size_t wakes_ = 0;
   std::atomic<std::size_t> left_ = 0;
-  std::atomic<bool> wake_taken_ = false;
+  std::atomic<bool> taken_elsewhere_ = false;  ///< and nobody has looked since whether the socket is readable
 
   std::atomic_flag sending_;  ///< guards what follows
   /// As they stand in a datagram, one behind the other.

@@ -182,11 +182,11 @@ result<void> socket::let_signals_end_waits() const noexcept {
   return {};
 }
 
-void socket::wake() const noexcept {
+bool socket::wake() const noexcept {
   const errno_keeper keep;
   nlmsghdr nothing{sizeof nothing, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, 0, 0};
   // Without CAP_NET_ADMIN the answer is EPERM, which wakes as well.
-  static_cast<void>(!::send(fd(), &nothing, sizeof nothing, MSG_DONTWAIT | MSG_NOSIGNAL));
+  return ::send(fd(), &nothing, sizeof nothing, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 [[gnu::no_sanitize_address]] result<void> socket::wait_readable(std::chrono::steady_clock::time_point deadline) const {

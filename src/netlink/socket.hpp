@@ -64,8 +64,8 @@ class socket : public descriptor {
   result<void> let_signals_end_waits() const noexcept;
 
   /// Makes the kernel send something, an acknowledgement of nothing, unless so much is there that nobody waits: a
-  /// receive or a poll that waits ends. Async-signal-safe.
-  void wake() const noexcept;
+  /// receive or a poll that waits ends. False: it could not be sent. Async-signal-safe.
+  bool wake() const noexcept;
 
   /// Waits until receive has something, at most until `deadline`. EINTR after any signal handler, ETIMEDOUT.
   [[nodiscard]] result<void> wait_readable(std::chrono::steady_clock::time_point deadline) const;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // IPQ_CREATE_BATCH: reading ahead and sending verdicts together, without a program's noticing.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <unistd.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -33,6 +36,44 @@ class batch : public flow_test {
   void send(size_t count) const {
     for (size_t i = 0; i < count; ++i) flow4().send(std::to_string(i));
   }
+};
+
+// Standard error takes nothing, so a handle that debugs stays in the midst of reading a packet, until it is let go.
+class stuck_reader {
+ public:
+  explicit stuck_reader(ipq_handle* h) {
+    if (pipe2(ends_, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    fcntl(ends_[1], F_SETFL, O_NONBLOCK);
+    const std::string much(4096, '\n');
+    while (write(ends_[1], much.data(), much.size()) > 0 || write(ends_[1], much.data(), 1) > 0) {
+    }
+    fcntl(ends_[1], F_SETFL, 0);
+    fflush(stderr);
+    dup2(ends_[1], 2);
+    ipq_set_debug(h, 1);
+    std::promise<pid_t> thread;
+    reader_ = std::async(std::launch::async, [h, &thread] {
+      thread.set_value(gettid());
+      return read_packet(h).id();
+    });
+    wait_until_asleep(thread.get_future().get());
+    ipq_set_debug(h, 0);
+  }
+  ~stuck_reader() {
+    if (reader_.valid()) let_go();
+    for (int fd : {ends_[0], ends_[1], kept_}) close(fd);
+  }
+  // Returns what it has read.
+  ipq_id_t let_go() {
+    dup2(kept_, 2);
+    char some[8192];
+    if (read(ends_[0], some, sizeof some) < 0) return 0;
+    return reader_.get();
+  }
+
+ private:
+  int ends_[2], kept_ = fcntl(2, F_DUPFD_CLOEXEC, 3);
+  std::future<ipq_id_t> reader_;
 };
 
 TEST_F(batch, descriptor_is_readable_as_long_as_a_packet_waits_and_no_longer) {
@@ -223,6 +264,49 @@ TEST_F(batch, second_family_ends_it_without_losing_what_was_read_ahead) {
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
   EXPECT_EQ(flow6().arrived(), "six");
   EXPECT_TRUE(nothing_to_read(four.get()));
+}
+
+TEST_F(batch, second_family_finds_what_a_reader_has_yet_to_read) {
+  flow4().rule();
+  const auto four = listen();
+  send(4);
+  stuck_reader first(four.get());
+  const auto six = listen(ipv6);
+  set_verdict(four.get(), first.let_go(), NF_ACCEPT);
+  for (size_t i = 1; i < 4; ++i) {
+    ASSERT_TRUE(readable(four->fd, 10'000)) << i;
+    set_verdict(four.get(), read_packet(four.get()).id(), NF_ACCEPT);
+  }
+  EXPECT_FALSE(readable(four->fd));
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+}
+
+// What makes the descriptor readable while packets wait in the program can be read away by another thread.
+TEST_F(batch, descriptor_stays_readable_whoever_reads_what_made_it_so) {
+  flow4().rule();
+  const auto h = listen();
+  for (const size_t count : {3uz, 65uz}) {
+    send(count);
+    size_t left = count;
+    const auto read_one = [&] {
+      set_verdict(h.get(), read_packet(h.get()).id(), NF_DROP);
+      --left;
+    };
+    read_one();  // the rest waits in the program, and in the socket an acknowledgement, or what did not fit
+    stuck_reader one(h.get());
+    if (count == 3) {
+      EXPECT_TRUE(nothing_to_read(h.get())) << "another thread has it";
+    } else {
+      read_one();
+    }
+    set_verdict(h.get(), one.let_go(), NF_DROP);
+    --left;
+    while (left > 0) {
+      ASSERT_TRUE(readable(h->fd)) << left << " of " << count;
+      read_one();
+    }
+    EXPECT_FALSE(readable(h->fd)) << count;
+  }
 }
 
 TEST_F(batch, child_of_a_fork_leaves_its_parents_packets_alone) {
