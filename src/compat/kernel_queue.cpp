@@ -166,6 +166,11 @@ result<void> kernel_queue::ask_for_access() {
   return {};
 }
 
+bool kernel_queue::may_be_used() const {
+  const auto access = netlink::probe_queue_access(source_);
+  return access || (!access.error().is(EPERM) && accessible_);
+}
+
 void kernel_queue::look_for_refused_bind() {
   // The kernel has answered when send returns, so a refused bind is the first thing that the socket holds: before it
   // there were no packets.

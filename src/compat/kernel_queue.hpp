@@ -62,6 +62,9 @@ class kernel_queue final : public shared_between_handles {
   /// Else closing the socket does it all.
   void leave(const kernel_handle& who);
 
+  /// Whether the process has the right to use queues now; where that can't be asked, whether it had it before.
+  [[nodiscard]] bool may_be_used() const;
+
   /// Sends a mode, with the bind if the queue is not bound, without waiting for an answer. Errors: ECONNREFUSED the
   /// kernel has no queues; those of sending.
   /// `given_range` is the program's, for a refusal.

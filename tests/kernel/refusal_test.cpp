@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "child.hpp"
 #include "flow.hpp"
 #include "process.hpp"
+#include "unit/without_capability.hpp"
 
 namespace kernel_tests {
 namespace {
@@ -87,6 +89,44 @@ TEST_F(refusal, of_a_verdict_after_the_right_is_dropped_is_eperm) {
   EXPECT_EQ(program.hear(), "40 " + std::to_string(untouched_errno));
   EXPECT_EQ(program.hear(), "60 " + eperm);
   EXPECT_TRUE(flow4().nothing_arrived());
+}
+
+// As a program does that is privileged only where it has to be: the reason is that of the verdict, not of the read.
+TEST_F(refusal, of_a_verdict_without_the_right_is_eperm_where_the_right_is_back_when_it_is_read) {
+  flow4().rule();
+  child program{[&](const child::line& line) {
+    handle h{ipv4, IPQ_COPY_PACKET};
+    line.say("ready");
+    const message packet = read_packet(h);
+    {
+      const unit_tests::without_net_admin unprivileged;
+      set_verdict(h, packet.id());
+    }
+    line.say(error_of(h));
+    line.say(ipq_handle_errstr(h));
+    set_verdict(h, packet.id());
+    line.wait_for_go();
+  }};
+  EXPECT_EQ(program.hear(), "ready");
+  flow4().send("held");
+  EXPECT_EQ(program.hear(), eperm);
+  const std::string words = program.hear();
+  EXPECT_NE(words.find("CAP_NET_ADMIN"), std::string::npos) << words;
+  EXPECT_EQ(flow4().arrived(), "held");
+  program.go();
+}
+
+TEST_F(refusal, of_a_taken_queue_is_ebusy_without_a_descriptor_to_ask_with) {
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  child program{[](const child::line& line) {
+    handle h{ipv4, IPQ_COPY_PACKET};
+    const int first_free = dup(0);
+    close(first_free);
+    const rlimit none{static_cast<rlim_t>(first_free), 4096};
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) throw std::runtime_error("setrlimit");
+    line.say(error_of(h));
+  }};
+  EXPECT_EQ(program.hear(), ebusy);
 }
 
 TEST_F(refusal, of_a_mode_where_another_process_owns_the_queue_is_ebusy) {
