@@ -81,13 +81,18 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
     return deliver(*behind, into);
   }
 } catch (const std::bad_alloc&) {
+  errno = ENOMEM;
   return fail(IPQ_ERR_BUFFER, "read");
 }
 
 ssize_t capture_handle::deliver(const netlink::datagram& received, std::span<unsigned char> into) {
   const netlink::cancellation_off uninterrupted;
   const int errno_before = errno;
-  queue_->taken(*this);
+  try {
+    queue_->taken(*this);
+  } catch (const std::bad_alloc&) {
+    // This message is whole; the next read tries again to have another come.
+  }
   errno = errno_before;
   if (ipq_message_type(into.data()) == IPQM_PACKET) {
     counters_.received.add();
@@ -126,6 +131,7 @@ int capture_handle::set_mode(std::uint8_t mode, std::size_t range) try {
   errno = errno_before;
   return mode_request_size;
 } catch (const std::bad_alloc&) {
+  errno = ENOMEM;
   return fail(IPQ_ERR_BUFFER, "set mode");
 }
 
@@ -150,6 +156,7 @@ int capture_handle::set_verdict(ipq_id_t id, unsigned int value, std::optional<s
   }
   return static_cast<int>(verdict_request_size + given);
 } catch (const std::bad_alloc&) {
+  errno = ENOMEM;
   return fail(IPQ_ERR_BUFFER, "set verdict");
 }
 

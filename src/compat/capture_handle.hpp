@@ -12,7 +12,8 @@ namespace ipq::compat {
 
 class capture_handle final : public handle {
  public:
-  capture_handle(bool ipv6, const settings& initial) noexcept : handle(ipv6, initial) {}
+  /// Throws std::bad_alloc.
+  capture_handle(bool ipv6, const settings& initial) : handle(ipv6, initial) {}
 
   /// The number is a name only: all handles of a process read the same capture.
   [[nodiscard]] result<void> open(std::uint16_t number, handle* other) override;

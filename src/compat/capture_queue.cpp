@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 
 #include "compat/capture_handle.hpp"
 #include "compat/translate.hpp"
@@ -40,7 +41,11 @@ result<netlink::socket> capture_queue::join(capture_handle& who) {
   auto opened = netlink::outbox::open();
   if (!opened) return std::unexpected(opened.error());
   const std::lock_guard locked(mutex_);
-  member_of(who) = {.who = &who, .out = std::move(opened->first), .copies = {}, .unread = 0};
+  member& joining = member_of(who);
+  joining.out.emplace(std::move(opened->first));
+  joining.copies = {};
+  joining.unread = 0;
+  joining.who = &who;
   return std::move(opened->second);
 }
 
@@ -87,6 +92,7 @@ void capture_queue::arrive() {
     next_arriving_ = 0;
     const auto received = from_.receive();
     if (!received) {
+      if (received.error().is(ENOMEM)) throw std::bad_alloc();  // and may be tried again
       if (received.error().is(EINTR)) return;
       if (!received.error().is(ENODATA)) error_ = received.error();
       ended_ = true;
@@ -95,7 +101,11 @@ void capture_queue::arrive() {
     arriving_ = *received;
     return;
   }
-  const packet& next = (*arriving_)[next_arriving_++];
+  take_in((*arriving_)[next_arriving_]);
+  ++next_arriving_;  // not where memory was short: then it comes once more
+}
+
+void capture_queue::take_in(const packet& next) {
   // Not by its family, which is a bridge's where a bridge was recorded: ip_queue knew none.
   const bool is_ipv6 = next.hw_protocol == ethertype_ipv6;
   const std::size_t index = index_of(is_ipv6);
@@ -111,21 +121,28 @@ void capture_queue::arrive() {
     if (fail_open()) static_cast<void>(from_.set_verdict(next, verdict::accept()));
     return;
   }
+  // All that takes memory comes before it is held.
+  waiting_packets one;
+  waiting_packet& made = one[0];
+  made.payload.assign(next.payload.begin(), next.payload.end());
   auto held = from_.hold(next);
+  if (!held && held.error().is(ENOMEM)) throw std::bad_alloc();
   if (!held) return;
-  waiting_packet made{*std::move(held), next, {next.payload.begin(), next.payload.end()}};
+  made.held = *std::move(held);
+  made.facts = next;
   made.facts.payload = made.facts.l2_header = made.facts.conntrack = {};
   made.facts.security_context = {};
   made.facts.family = is_ipv6 ? family_ipv6 : family_ipv4;
-  enqueue(index, std::move(made));
+  enqueue(index, one.extract(one.begin()));
 }
 
-void capture_queue::enqueue(std::size_t index, waiting_packet&& made) {
+void capture_queue::enqueue(std::size_t index, waiting_packets::node_type&& made) {
   member& whose = members_[index];
-  ipq::packet& facts = made.facts;
-  facts.id = ++last_id_;
-  made.received = std::min<std::size_t>(made.payload.size(), whose.copies.range);
-  facts.payload = std::span(made.payload).first(made.received);
+  waiting_packet& queued = made.mapped();
+  ipq::packet& facts = queued.facts;
+  facts.id = made.key() = ++last_id_;
+  queued.received = std::min<std::size_t>(queued.payload.size(), whose.copies.range);
+  facts.payload = std::span(queued.payload).first(queued.received);
   const auto find = [&](std::uint32_t device, netlink::name_room into) -> std::uint16_t {
     const std::string_view name = from_.interface_name(device);
     name.copy(into.data(), into.size() - 1);
@@ -133,8 +150,7 @@ void capture_queue::enqueue(std::size_t index, waiting_packet&& made) {
   };
   const std::size_t length = write_packet(facts, find, std::span(message_));
   facts.payload = {};
-  const auto [at, inserted] = waiting_.emplace(facts.id, std::move(made));
-  static_cast<void>(at);
+  waiting_.insert(std::move(made));
   post(whose, std::span(message_).first(length));
 }
 
@@ -175,14 +191,13 @@ result<int> capture_queue::decide(const capture_handle& who, const verdict_note&
     }
   }
   if (mark) decided.facts.mark = *mark;
-  waiting_packet packet = std::move(decided);
-  waiting_.erase(found);
+  auto packet = waiting_.extract(found);
   if (!drops && (asked.value == verdict_queue || asked.value == verdict_repeat)) {
     // Through the same rule once more: it arrives again.
     enqueue(index_of(who.ipv6()), std::move(packet));
     return 0;
   }
-  if (const auto gone = let_go(std::move(packet), !drops); !gone) return std::unexpected(gone.error());
+  if (const auto gone = let_go(std::move(packet.mapped()), !drops); !gone) return std::unexpected(gone.error());
   return 0;
 }
 

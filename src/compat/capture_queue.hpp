@@ -72,18 +72,21 @@ class capture_queue final : public shared_between_handles {
     std::size_t unread = 0;  ///< messages, the mark of the end among them
   };
   struct waiting_packet {
-    held_packet held;
+    held_packet held = {nullptr, 0, false};
     ipq::packet facts;               ///< without its views
     std::vector<std::byte> payload;  ///< as it is now
     std::size_t received = 0;        ///< bytes of it that the program has seen
     bool replaced = false;
   };
+  using waiting_packets = std::map<std::uint32_t, waiting_packet>;
 
   capture_queue(capture_reader&& from, bool wait_at_end);
   member& member_of(const capture_handle& who) noexcept;
   void refill(member& who);
   void arrive();
-  void enqueue(std::size_t index, waiting_packet&& made);
+  void take_in(const packet& next);
+  /// Under a new id.
+  void enqueue(std::size_t index, waiting_packets::node_type&& made);
   void post(member& who, std::span<const unsigned char> message);
   void refuse(member& who, int code, const request_note& note);
   [[nodiscard]] std::uint32_t limit() const noexcept;
@@ -98,7 +101,7 @@ class capture_queue final : public shared_between_handles {
   std::optional<batch> arriving_;
   std::size_t next_arriving_ = 0;
   std::array<member, 2> members_;  ///< IPv4, IPv6
-  std::map<std::uint32_t, waiting_packet> waiting_;
+  waiting_packets waiting_;
   std::uint32_t last_id_ = 0;
   std::uint32_t lost_ = 0;
   std::vector<unsigned char> message_;

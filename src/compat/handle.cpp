@@ -41,7 +41,7 @@ copy_parameters parameters_of(std::uint8_t mode, std::size_t range) noexcept {
   return copies;
 }
 
-handle::handle(bool ipv6, const settings& initial) noexcept
+handle::handle(bool ipv6, const settings& initial)
     : ipq_handle{}, options_(initial), ipv6_(ipv6), debug_(initial.debug) {
   fd = -1;
   blocking = 1;

@@ -44,7 +44,8 @@ class shared_between_handles {
 /// what the C functions return, and have set errors and errno as those do.
 class handle : public ipq_handle {
  public:
-  handle(bool ipv6, const settings& initial) noexcept;
+  /// Throws std::bad_alloc.
+  handle(bool ipv6, const settings& initial);
   virtual ~handle() = default;
   handle(const handle&) = delete;
   handle& operator=(const handle&) = delete;

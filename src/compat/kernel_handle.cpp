@@ -39,7 +39,10 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
   auto readable = joined->join(*this);
   if (!readable) return std::unexpected(readable.error());
   if (readable_) {
-    if (const auto replaced = readable_.replace(*std::move(readable)); !replaced) return replaced;
+    if (const auto replaced = readable_.replace(*std::move(readable)); !replaced) {
+      joined->leave(*this);
+      return replaced;
+    }
   } else {
     readable_ = *std::move(readable);
   }

@@ -75,10 +75,9 @@ void kernel_queue::max_length_changed(const kernel_handle& who) {
 result<netlink::socket> kernel_queue::join(kernel_handle& who) {
   const std::size_t index = index_of(who.ipv6());
   kernel_handle* const other = members_[1 - index].who;
-  if (other != nullptr && !shared_) {
-    if (const auto shared = share_with_relay(*other); !shared) return std::unexpected(shared.error());
-  }
-  auto readable = shared_ ? relay_->open_reader(index) : socket_.duplicate();
+  auto readable = shared_            ? relay_->open_reader(index)
+                  : other != nullptr ? share_with_relay(*other)
+                                     : socket_.duplicate();
   if (readable) {
     const lock locked(*this);
     members_[index] = {.who = &who, .max_length = who.options().max_length};
@@ -87,26 +86,29 @@ result<netlink::socket> kernel_queue::join(kernel_handle& who) {
   return readable;
 }
 
-result<void> kernel_queue::share_with_relay(kernel_handle& first) {
+result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   auto created = netlink::relay::create(socket_, [this](std::span<std::byte>& datagram) { return route(datagram); });
   if (!created) return std::unexpected(created.error());
-  auto readable = (*created)->open_reader(index_of(first.ipv6()));
-  if (!readable) return std::unexpected(readable.error());
+  // Everything that may be refused comes before the first member's descriptor is another one.
+  auto firsts = (*created)->open_reader(index_of(first.ipv6()));
+  if (!firsts) return firsts;
+  auto seconds = (*created)->open_reader(index_of(!first.ipv6()));
+  if (!seconds) return seconds;
   relay_ = *std::move(created);
   // Before the first member reads from it: without its thread nothing would come there.
   auto done = relay_->start();
   if (done) {
     // From here on verdicts are noted; packets that were read before are the first's and not known by id.
     shared_ = true;
-    done = first.read_from_relay(*std::move(readable));
+    done = first.read_from_relay(*std::move(firsts));
   }
   if (!done) {
     shared_ = false;
     relay_.reset();
-    return done;
+    return std::unexpected(done.error());
   }
   wake_direct_reads(first);
-  return {};
+  return seconds;
 }
 
 void kernel_queue::wake_direct_reads(const kernel_handle& first) {

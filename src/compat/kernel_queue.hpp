@@ -119,7 +119,8 @@ class kernel_queue final : public shared_between_handles {
   result<void> ask(wire::config wanted, const request_note& note) const;
   void set_receive_buffer() const noexcept;
   result<void> ask_for_access();
-  result<void> share_with_relay(kernel_handle& first);
+  /// Returns what the second member is to read from.
+  result<netlink::socket> share_with_relay(kernel_handle& first);
   void wake_direct_reads(const kernel_handle& first);
   void provoke_refusal();
   void look_for_refused_bind();

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <span>
 #include <utility>
 #include <vector>
@@ -33,7 +33,7 @@ class outbox {
   [[nodiscard]] bool send(std::span<const std::byte> message) const;
 
   socket writer_;
-  std::deque<std::vector<std::byte>> backlog_;
+  std::list<std::vector<std::byte>> backlog_;  ///< no deque: that has memory also when it is empty
 };
 
 }  // namespace ipq::netlink

@@ -151,6 +151,8 @@ TEST_F(resource_faults, out_of_memory_a_queue_is_refused) {
 // Whichever operator new of a C function fails: it is refused with ENOMEM and leaves nothing, or does its work.
 TEST_F(resource_faults, out_of_memory_in_c_functions) {
   static constexpr std::uint32_t served = 300;
+  static constexpr unsigned taken_number = 4;
+  const queue taken = must_open({.number = taken_number});
   child limited([](const child::line& line) {
     std::uint64_t refused = 0;
     // With no allocation, with one, with two, until it works.
@@ -158,6 +160,7 @@ TEST_F(resource_faults, out_of_memory_in_c_functions) {
       for (long granted = 0;; ++granted) {
         expect(granted < 1000, what + " never works");
         const auto descriptors = kernel_tests::open_descriptors();
+        const auto threads = kernel_tests::threads().size();
         errno = 0;
         granted_allocations = granted;
         const bool works = function();
@@ -166,15 +169,39 @@ TEST_F(resource_faults, out_of_memory_in_c_functions) {
         if (works) return;
         expect(why == ENOMEM, what + ": " + std::strerror(why));
         expect(kernel_tests::open_descriptors() == descriptors, what + " left a descriptor");
+        expect(kernel_tests::threads().size() == threads, what + " left a thread");
         ++refused;
       }
     };
+    const auto with_none = [](const std::string& what, auto function) {
+      granted_allocations = 0;
+      const bool holds = function();
+      granted_allocations = -1;
+      expect(holds, what + ": " + kernel_tests::last_error());
+    };
+    alignas(8) unsigned char buffer[4096];
+    const auto reads_error = [&buffer](ipq_handle* from, int error) {
+      return ipq_read(from, buffer, sizeof buffer, 10'000'000) > 0 && ipq_message_type(buffer) == NLMSG_ERROR &&
+             ipq_get_msgerr(buffer) == error;
+    };
+    const auto create = [&call](unsigned flags, std::size_t i) {
+      ipq_handle* made = nullptr;
+      call("create",
+           [&] { return (made = ipq_create_handle(flags, i == 0 ? kernel_tests::ipv4 : kernel_tests::ipv6)); });
+      return made;
+    };
     for (const unsigned flags : {0u, IPQ_CREATE_BATCH}) {
+      ipq_handle* const refused_one = create(flags, 0);
+      call("set queue", [&] { return ipq_set_queue(refused_one, taken_number) >= 0; });
+      with_none("wrong queue", [&] { return ipq_set_queue(refused_one, 70'000) < 0; });
+      expect(ipq_set_mode(refused_one, IPQ_COPY_META, 0) >= 0, "set mode");  // with memory to learn that it may
+      with_none("late queue", [&] { return ipq_set_queue(refused_one, 5) < 0; });
+      with_none("taken queue", [&] { return reads_error(refused_one, EBUSY); });
+      ipq_destroy_handle(refused_one);
+
       ipq_handle* handles[2]{};
       for (std::size_t i : {0u, 1u}) {
-        ipq_handle*& h = handles[i];
-        call("create",
-             [&] { return (h = ipq_create_handle(flags, i == 0 ? kernel_tests::ipv4 : kernel_tests::ipv6)); });
+        ipq_handle* const h = handles[i] = create(flags, i);
         call("set queue", [&] { return ipq_set_queue(h, number) >= 0; });
         call("set mode", [&] { return ipq_set_mode(h, IPQ_COPY_PACKET, 0xffff) >= 0; });
       }
@@ -182,23 +209,75 @@ TEST_F(resource_faults, out_of_memory_in_c_functions) {
       ipq_stats stats;
       call("get status", [&] { return ipq_get_status(handles[0], &status, sizeof status) >= 0; });
       call("get stats", [&] { return ipq_get_stats(handles[0], &stats, sizeof stats) >= 0; });
+      with_none("unknown packet", [&] {
+        ipq_set_verdict(handles[0], 4'000'000'000, NF_ACCEPT, 0, nullptr);
+        return reads_error(handles[0], ENOENT);
+      });
       line.say("serving");
-      alignas(8) unsigned char buffer[4096];
       for (std::uint32_t i = 0; i < served; ++i) {
-        granted_allocations = 0;
-        const ssize_t got = ipq_read(handles[0], buffer, sizeof buffer, 0);
-        const int sent =
-            got <= 0 ? -1 : ipq_set_verdict(handles[0], ipq_get_packet(buffer)->packet_id, NF_ACCEPT, 0, nullptr);
-        granted_allocations = -1;
-        expect(got > 0 && ipq_message_type(buffer) == IPQM_PACKET, "read: " + kernel_tests::last_error());
-        expect(sent >= 0, "set verdict: " + kernel_tests::last_error());
+        with_none("serve", [&] {
+          return ipq_read(handles[0], buffer, sizeof buffer, 0) > 0 && ipq_message_type(buffer) == IPQM_PACKET &&
+                 ipq_set_verdict(handles[0], ipq_get_packet(buffer)->packet_id, NF_ACCEPT, 0, nullptr) >= 0;
+        });
       }
       line.say("served");
       line.wait_for_go();
-      granted_allocations = 0;
-      for (ipq_handle* each : handles) ipq_destroy_handle(each);
-      granted_allocations = -1;
+      ipq_get_status(handles[0], &status, sizeof status);
+      expect(status.length > 0, "nothing is left to be dropped");
+      with_none("destroy", [&] { return ipq_destroy_handle(handles[0]) == 0; });
+      wait_until("what one left is dropped", [&] {
+        ipq_get_status(handles[1], &status, sizeof status);
+        return status.length == 0;
+      });
+      with_none("destroy", [&] { return ipq_destroy_handle(handles[1]) == 0; });
     }
+
+    // On a capture: of each family as many packets as it has, and then the end.
+    char path[] = "/tmp/ipq_memory_XXXXXX";
+    const int file = ::mkostemp(path, O_CLOEXEC);
+    expect(file >= 0, "a temporary file");
+    static constexpr std::uint32_t packets = 50;
+    std::string capture;
+    const auto put = [&capture](auto... numbers) {
+      for (const std::uint32_t each : {std::uint32_t{numbers}...}) {
+        for (int shift = 0; shift < 32; shift += 8) capture += static_cast<char>(each >> shift);
+      }
+    };
+    put(0xa1b2c3d4u, 0x00040002u, 0u, 0u, 65535u, 101u);  // pcap, of bare packets
+    for (std::uint32_t i = 0; i < packets; ++i) {
+      put(0u, 0u, 20u, 20u, 0x14000045u, 0u, 0x1140u, 0u, 0u);
+      put(0u, 0u, 40u, 40u, 0x60u, 0x403b0000u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u);
+    }
+    expect(::write(file, capture.data(), capture.size()) == static_cast<ssize_t>(capture.size()), "the capture");
+    ::setenv("LIBIPQ_SOURCE", (std::string("capture:") + path + "," + path + ".out").c_str(), 1);
+    ipq_handle* handles[2]{};
+    for (std::size_t i : {0u, 1u}) {
+      handles[i] = create(0, i);
+      call("set mode", [&] { return ipq_set_mode(handles[i], IPQ_COPY_PACKET, 0xffff) >= 0; });
+    }
+    std::uint32_t seen[2]{};
+    for (std::size_t i : {0u, 1u}) {
+      for (bool ended = false; !ended;) {
+        ssize_t got = 0;
+        call("read", [&] {
+          got = ipq_read(handles[i], buffer, sizeof buffer, 0);
+          ended = got < 0 && errno != ENOMEM;
+          return got > 0 || ended;
+        });
+        if (ended) break;
+        ++seen[i];
+        call("set verdict", [&] {
+          return ipq_set_verdict(handles[i], ipq_get_packet(buffer)->packet_id, NF_ACCEPT, 0, nullptr) >= 0;
+        });
+      }
+      expect(kernel_tests::last_error().find("EOF") != std::string::npos, kernel_tests::last_error());
+    }
+    for (ipq_handle* each : handles) ipq_destroy_handle(each);
+    ::close(file);
+    ::unlink(path);
+    ::unlink((std::string(path) + ".out").c_str());
+    expect(seen[0] == packets && seen[1] == packets,
+           "packets of the capture: " + std::to_string(seen[0]) + " " + std::to_string(seen[1]));
     line.say(std::to_string(refused));
   });
   for (int round = 0; round < 2; ++round) {
