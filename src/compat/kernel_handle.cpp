@@ -215,8 +215,17 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
   const wire::error_reply& reply = *parsed;
   const netlink::cancellation_off uninterrupted;
   const auto note = read_note(reply);
-  if (!note || note->internal) return std::nullopt;
-  if (note->ipv6 != ipv6() && queue_->pass_on(datagram)) return std::nullopt;
+  if (!note && answers_wake(datagram)) return std::nullopt;
+  if (!note) {
+    set_refusal(write("message of type 0x%x, sent on the descriptor by the program itself: %s", reply.request_type,
+                      describe(reply.code))
+                    .data());
+    return deliver(write_answer(datagram, into), into);
+  }
+  if (note->internal) return std::nullopt;
+  // An acknowledged mode is the relay's business.
+  if ((note->ipv6 != ipv6() || reply.code == 0) && queue_->pass_on(datagram)) return std::nullopt;
+  if (reply.code == 0) return std::nullopt;
   int code = reply.code;
   if (code == EPERM) {
     // The kernel says so for a missing right and for somebody else's queue; ip_queue told them apart. A verdict on a

@@ -213,12 +213,20 @@ TEST_F(handle_test, bytes_that_are_no_message_are_passed_over) {
   EXPECT_EQ(h->stats().received, 1U);
 }
 
-TEST_F(handle_test, an_error_that_answers_none_of_our_requests_is_passed_over) {
+TEST_F(handle_test, an_answer_to_what_the_program_sent_itself_comes_as_the_kernel_gave_it) {
   auto h = listen();
   netlink::scripted_request foreign;
   foreign.bytes.resize(wire::nlmsg_header_size);
   foreign.bytes[4] = std::byte{0x55};  // nlmsg_type
   kernel.deliver(netlink::scripted_kernel::answer(foreign, EINVAL));
+  EXPECT_EQ(read(*h, once), 36);
+  EXPECT_EQ(error_read(), EINVAL);
+  EXPECT_EQ(buffer[0], 36);
+  EXPECT_EQ(buffer[24], 0x55);
+  EXPECT_EQ(read(*h, once), 0);
+  // Of a wake, which is the library's own.
+  foreign.bytes[4] = std::byte{NLMSG_NOOP};
+  kernel.deliver(netlink::scripted_kernel::answer(foreign, 0));
   EXPECT_EQ(read(*h, once), 0);
 }
 

@@ -7,6 +7,7 @@
 #include "wire/constants.hpp"
 
 namespace ipq::compat {
+
 std::size_t write_refusal(int code, const request_note& request, std::uint32_t port_id,
                           std::span<unsigned char> into) noexcept {
   // What libipq sent as a mode: a header that counted itself twice, so the request was 56 bytes, the last 16 empty.
@@ -47,6 +48,18 @@ std::size_t write_refusal(int code, const request_note& request, std::uint32_t p
   }
   std::memcpy(into.data(), &message, std::min(length, into.size()));
   return length;
+}
+
+std::size_t write_answer(std::span<const std::byte> answer, std::span<unsigned char> into) noexcept {
+  struct {
+    nlmsghdr header;
+    nlmsgerr error;
+  } message;
+  std::memcpy(&message, answer.data(), sizeof message);
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_flags = 0;
+  std::memcpy(into.data(), &message, std::min(sizeof message, into.size()));
+  return sizeof message;
 }
 
 }  // namespace ipq::compat

@@ -88,4 +88,8 @@ std::size_t write_packet(const packet& queued, Find&& find, std::span<unsigned c
 [[gnu::cold]] std::size_t write_refusal(int code, const request_note& request, std::uint32_t port_id,
                                         std::span<unsigned char> into) noexcept;
 
+/// Writes the kernel's own NLMSG_ERROR, which parse_error knows, without what has been added to it since ip_queue:
+/// the answer to a request that the program has written itself. Returns its length, 36.
+[[gnu::cold]] std::size_t write_answer(std::span<const std::byte> answer, std::span<unsigned char> into) noexcept;
+
 }  // namespace ipq::compat

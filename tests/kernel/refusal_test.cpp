@@ -4,8 +4,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cstring>
 
 #include "child.hpp"
 #include "flow.hpp"
@@ -168,6 +171,29 @@ TEST_F(refusal, of_a_verdict_for_another_process_is_ebusy) {
   EXPECT_EQ(thief.hear(), ebusy);
   set_verdict(owner, packet.id());
   EXPECT_EQ(flow4().arrived(), "the owner's");
+}
+
+// As md5qd of Quagga does, which writes its verdicts into the descriptor.
+TEST_F(refusal, of_a_message_that_the_program_sent_itself_is_read) {
+  flow4().rule();
+  const handle h{ipv4, IPQ_COPY_PACKET};
+  const struct {
+    nlmsghdr header = {sizeof(nlmsghdr) + 4, IPQM_VERDICT, NLM_F_REQUEST, 77, 0};
+    unsigned char body[4] = {};
+  } own;
+  ASSERT_EQ(send(h.fd(), &own, sizeof own, 0), static_cast<ssize_t>(sizeof own));
+  ASSERT_TRUE(readable(h.fd()));
+  const message m = read_error(h);
+  EXPECT_EQ(m.error(), EINVAL);
+  EXPECT_EQ(m.data.size(), 36u);
+  nlmsgerr answer;
+  memcpy(&answer, m.data.data() + sizeof(nlmsghdr), sizeof answer);
+  EXPECT_EQ(answer.msg.nlmsg_type, IPQM_VERDICT);
+  EXPECT_EQ(answer.msg.nlmsg_seq, 77u);
+  EXPECT_FALSE(readable(h.fd()));
+  flow4().send("and on");
+  set_verdict(h, read_packet(h).id());
+  EXPECT_EQ(flow4().arrived(), "and on");
 }
 
 TEST_F(refusal, ends_when_the_owner_goes) {
