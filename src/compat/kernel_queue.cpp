@@ -95,6 +95,10 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   auto seconds = (*created)->open_reader(index_of(!first.ipv6()));
   if (!seconds) return seconds;
   relay_ = *std::move(created);
+  {
+    const lock locked(*this);
+    alone_ = index_of(first.ipv6());
+  }
   // Before the first member reads from it: without its thread nothing would come there.
   auto done = relay_->start();
   if (done) {
@@ -134,6 +138,7 @@ void kernel_queue::leave(const kernel_handle& who) {
   {
     const lock locked(*this);
     members_[index] = {};
+    if (alone_ == index) alone_.reset();
     // A child of fork() that lets go of its copy must not judge the packets of its parent.
     if (members_[1 - index].who == nullptr || !relay_ || !relay_->serves()) return;
     for (auto each = undecided_.begin(); each != undecided_.end();) {
@@ -237,6 +242,10 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   setting.copies = copies;
   setting.has_mode = true;
   wire::config wanted = needed_config();
+  // Between members the relay tells packets of the old mode from those of the new by the kernel's answer between them,
+  // which reaches the process whose relay serves.
+  wanted.acknowledge = shared_;
+  if (!shared_ || (inherited_ && !relay_->serves())) setting.arriving = copies;
   if (!bound()) {
     note.mode->bind = ++bind_attempt_ & bind_attempt_mask;
     wanted.command = wire::config_command::bind;
@@ -304,8 +313,19 @@ std::optional<std::size_t> kernel_queue::route(std::span<std::byte>& datagram) {
   const auto reply = wire::parse_error(*message);
   const auto note = reply ? read_note(*reply) : std::nullopt;
   if (!note || note->internal) return std::nullopt;
+  if (reply->code == 0) {
+    if (note->mode) note_accepted_mode(note->ipv6, *note->mode);
+    return std::nullopt;
+  }
   if (note->mode) note_refused_mode(*note->mode, reply->code);
   return index_of(note->ipv6);
+}
+
+void kernel_queue::note_accepted_mode(bool ipv6, const mode_note& note) {
+  const lock locked(*this);
+  members_[index_of(ipv6)].arriving = parameters_of(note.mode, note.range);
+  alone_.reset();
+  bound_ = true;  // perhaps by a child of fork(2)
 }
 
 std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& datagram) {
@@ -318,8 +338,9 @@ std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& data
   {
     const lock locked(*this);
     const member& whose = members_[index];
-    if (known && whose.who != nullptr && whose.copies.mode != IPQ_COPY_NONE) {
-      datagram = wire::trim_payload(datagram, *queued, whose.copies.mode == IPQ_COPY_PACKET ? whose.copies.range : 0);
+    const bool as_copied = alone_ == index;
+    if (known && whose.who != nullptr && (as_copied || whose.arriving.mode != IPQ_COPY_NONE)) {
+      if (!as_copied) datagram = wire::trim_payload(datagram, *queued, whose.arriving.range);
       // A program that never answers must not fill the memory; the kernel holds no more than max_length of these.
       constexpr std::size_t most = 1 << 21;
       if (undecided_.size() == most) undecided_.erase(undecided_.begin());
@@ -344,6 +365,10 @@ void kernel_queue::after_fork_in_parent() {
 }
 
 void kernel_queue::after_fork_in_child() {
+  inherited_ = true;
+  // Where this process's relay comes to serve, it has not seen the answers that its parent's saw.
+  alone_.reset();
+  for (member& each : members_) each.arriving = each.copies;
   mutex_.unlock();
   if (relay_) relay_->after_fork_in_child();
 }

@@ -104,9 +104,10 @@ class kernel_queue final : public shared_between_handles {
  private:
   struct member {
     kernel_handle* who = nullptr;
-    copy_parameters copies = {};
-    bool has_mode = false;         ///< it has set one, so its limits count
-    std::uint32_t max_length = 0;  ///< of its options, which its own thread may change until then
+    copy_parameters copies = {};    ///< as it asked
+    copy_parameters arriving = {};  ///< of the packets that come out of the socket now, which may be older
+    bool has_mode = false;          ///< it has set one, so its limits count
+    std::uint32_t max_length = 0;   ///< of its options, which its own thread may change until then
   };
   class lock;
   [[nodiscard]] queue_limits needed_limits() const noexcept;
@@ -117,6 +118,7 @@ class kernel_queue final : public shared_between_handles {
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
   result<void> ask(wire::config wanted, const request_note& note) const;
+  void note_accepted_mode(bool ipv6, const mode_note& note);
   void set_receive_buffer() const noexcept;
   result<void> ask_for_access();
   /// Returns what the second member is to read from.
@@ -135,8 +137,10 @@ class kernel_queue final : public shared_between_handles {
   std::atomic<std::uint32_t> bind_attempt_ = 0;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
 
-  std::mutex mutex_;  ///< guards the next two; never held while something is waited for, nor while the relay is called
+  std::mutex mutex_;  ///< guards the next four; never held while something is waited for, nor while the relay is called
   std::array<member, 2> members_;                   ///< IPv4, IPv6
+  std::optional<std::size_t> alone_;                ///< what arrives was copied when there was this member only
+  bool inherited_ = false;                          ///< this process is a child of the one that opened the queue
   std::map<std::uint32_t, std::size_t> undecided_;  ///< while shared: whose packet this id is
 
   std::unique_ptr<netlink::relay> relay_;  ///< last, since its thread uses all the others

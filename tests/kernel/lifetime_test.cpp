@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Who owns the queue and for how long: the next program, children, commands, killed processes, a thousand handles.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <signal.h>
@@ -138,15 +139,53 @@ TEST_F(lifetime, handle_made_before_fork_works_in_the_child) {
   }
 }
 
-// daemon(3): the process that made the handles goes, and with it any thread that it had.
-TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon) {
+// The parent lives, and it is its thread that tells whose a packet is.
+TEST_F(lifetime, two_handles_made_before_fork_work_in_the_child) {
   flow4().rule();
   flow6().rule();
+  handle four{ipv4}, six{ipv6};
+  child program{[&](const child::line& line) {
+    for (const handle* h : {&four, &six}) ipq_set_mode(*h, IPQ_COPY_PACKET, h == &four ? 40 : 60);
+    line.say("ready");
+    for (const handle* h : {&four, &six}) {
+      const message m = read_packet(*h);
+      set_verdict(*h, m.id());
+      line.say(std::to_string(m.packet().data_len));
+    }
+    line.say(nothing_to_read(four) && nothing_to_read(six) ? "nothing more" : "something more");
+    line.wait_for_go();
+  }};
+  ASSERT_EQ(program.hear(), "ready");
+  const std::string text(100, 'x');
+  for (const auto& [packets, length] : {std::pair{&flow4(), "40"}, {&flow6(), "60"}}) {
+    packets->send(text);
+    EXPECT_EQ(program.hear(), length);
+    EXPECT_EQ(packets->arrived(), text);
+  }
+  EXPECT_EQ(program.hear(), "nothing more");
+  program.go();
+}
+
+// daemon(3): the process that made the handles goes, and with it any thread that it had.
+void daemon_works(const flow& four, const flow& six, bool mode_before_fork) {
   child parent{[&](const child::line& line) {
-    handle first{ipv4, IPQ_COPY_PACKET}, second{ipv6, IPQ_COPY_PACKET};
+    const handle first{ipv4}, second{ipv6};
+    const auto set_modes = [&] {
+      for (const ipq_handle* h : {static_cast<ipq_handle*>(first), static_cast<ipq_handle*>(second)}) {
+        if (ipq_set_mode(h, IPQ_COPY_PACKET, 0) != sent_mode) throw std::runtime_error(last_error(h));
+      }
+    };
+    if (mode_before_fork) set_modes();
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
     pid_t daemon = fork();
     if (daemon < 0) throw std::runtime_error("fork");
-    if (daemon > 0) _exit(0);
+    if (daemon > 0) {
+      char any;
+      _exit(read(ends[0], &any, 1) == 1 ? 0 : 1);
+    }
+    if (!mode_before_fork) set_modes();  // which the parent's thread sees accepted
+    if (write(ends[1], "x", 1) != 1) _exit(1);
     line.wait_for_go();
     try {
       for (ipq_handle* h : {static_cast<ipq_handle*>(first), static_cast<ipq_handle*>(second)}) {
@@ -163,12 +202,20 @@ TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon) {
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(parent.pid()), &ended, WEXITED | WNOWAIT), 0);
   parent.go();
   ASSERT_EQ(parent.hear(), "reading");
-  flow4().send("four");
-  EXPECT_EQ(flow4().arrived(), "four");
+  four.send("four");
+  EXPECT_EQ(four.arrived(), "four");
   ASSERT_EQ(parent.hear(), "reading");
-  flow6().send("six");
-  EXPECT_EQ(flow6().arrived(), "six");
+  six.send("six");
+  EXPECT_EQ(six.arrived(), "six");
   EXPECT_EQ(parent.hear(), "done");
+}
+
+TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon) {
+  daemon_works(flow4().rule(), flow6().rule(), true);
+}
+
+TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon_that_sets_their_modes) {
+  daemon_works(flow4().rule(), flow6().rule(), false);
 }
 
 TEST_F(lifetime, forked_child_may_destroy_its_copy) {

@@ -183,6 +183,47 @@ TEST_F(two_families, mode_none_of_one_drops_its_own_only) {
   pass(four, flow4(), "four");
 }
 
+// A mode is for later packets, also where the thread between the handles has not come to the earlier ones yet.
+TEST_F(two_families, change_affects_later_packets_only) {
+  handle four{ipv4}, six{ipv6, IPQ_COPY_PACKET};
+  for (int round = 0; round < 50; ++round) {
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+    flow4().send(std::string(100, '1'));
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_META, 0), sent_mode);
+    flow4().send(std::string(100, '2'));
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 30), sent_mode);
+    flow4().send(std::string(100, '3'));
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_PACKET, 0), sent_mode);
+    flow4().send(std::string(100, '4'));
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_NONE, 0), sent_mode);
+    flow4().send("nobody's");
+    for (size_t expected : {128, 0, 30, 128}) {
+      const message m = read_packet(four);
+      ASSERT_EQ(m.packet().data_len, expected);
+      set_verdict(four, m.id(), NF_DROP);
+    }
+  }
+  pass(six, flow6(), "six");
+  EXPECT_TRUE(nothing_to_read(four));
+  EXPECT_EQ(stats_of(six).wrong_family, 50u);
+}
+
+TEST_F(two_families, mode_before_the_second_handle_affects_later_packets_only) {
+  for (int round = 0; round < 20; ++round) {
+    handle four{ipv4, IPQ_COPY_PACKET};
+    flow4().send(std::string(100, '1'));
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_META, 0), sent_mode);
+    flow4().send(std::string(100, '2'));
+    ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_NONE, 0), sent_mode);
+    flow4().send("nobody's");
+    handle six{ipv6, IPQ_COPY_PACKET};
+    flow4().send("nobody's, either");
+    for (size_t expected : {128, 0}) EXPECT_EQ(read_packet(four).packet().data_len, expected);
+    pass(six, flow6(), "six");
+    EXPECT_TRUE(nothing_to_read(four));
+  }
+}
+
 TEST_F(two_families, second_handle_changes_nothing_for_the_first) {
   handle four{ipv4, IPQ_COPY_PACKET};
   const int fd = four.fd();
