@@ -7,6 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* As programs lay out a buffer; -pedantic never liked it. */
+#if defined(__cplusplus) && !defined(WITHOUT_ROOM)
+struct message {
+  struct nlmsghdr header;
+  ipq_packet_msg_t packet;
+  unsigned char room[2048];
+};
+#endif
+
 int main(void) {
   ipq_packet_msg_t message;
   struct ipq_handle* h;
@@ -25,6 +34,11 @@ int main(void) {
     fprintf(stderr, "protocol 17: %s\n", ipq_errstr());
     return 1;
   }
+#if defined(__cplusplus) && !defined(WITHOUT_ROOM)
+  if (sizeof(struct message) != sizeof(struct nlmsghdr) + sizeof(ipq_packet_msg_t) + 2048) {
+    return 1;
+  }
+#endif
   memset(&message, 0, sizeof message);
   return message.data_len == 0 ? 0 : 1;
 }

@@ -83,6 +83,8 @@ for header in libipq.h libipq/libipq.h linux/netfilter_ipv4/ip_queue.h; do
   for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
     echo "$language with <$header>"
     read -ra compiler <<<"$language"
+    "${compiler[@]}" "${warnings[@]}" -ansi -pedantic-errors -DWITHOUT_ROOM -fsyntax-only program.c "${flags[0]}" ||
+      failed "$language: with -ansi -pedantic-errors"
     compiler+=("${warnings[@]}" program.c -x none)
     "${compiler[@]}" -o shared "${flags[@]}" || failed "$language: shared, the compiler"
     ./shared || failed "$language: shared, the program"

@@ -78,7 +78,7 @@ check_functions() {
 check_structures() {
   local page header block found=0
   header=$(sed '/^#/d' "$include/libipq/libipq.h" "$include/linux/netfilter_ipv4/ip_queue.h" |
-    tr -s '[:space:]' ' ' | awk '{ gsub(/ ?\/\*([^*]|\*+[^*\/])*\*+\//, ""); print }')
+    tr -s '[:space:]' ' ' | awk '{ gsub(/ ?\/\*([^*]|\*+[^*\/])*\*+\//, ""); gsub("IPQ_ANY_LENGTH_", ""); print }')
   for page in "$pages"/*.[1-8]; do
     [[ ! -L $page ]] || continue
     while IFS= read -r block; do

@@ -12,6 +12,15 @@
 #include <net/if.h>
 #include <stddef.h>
 
+/* How many bytes of payload there are, nobody knows here. Programs put these
+ * structures before room of their own, which C++ permits with [0] only.
+ */
+#ifdef __cplusplus
+#define IPQ_ANY_LENGTH_ 0
+#else
+#define IPQ_ANY_LENGTH_
+#endif
+
 /* A queued packet, as ipq_read() stores it behind a struct nlmsghdr. */
 typedef struct ipq_packet_msg {
   unsigned long packet_id;       /* id for ipq_set_verdict(); fits 32 bits */
@@ -26,7 +35,8 @@ typedef struct ipq_packet_msg {
   unsigned char hw_addrlen;      /* bytes used in hw_addr */
   unsigned char hw_addr[8];      /* source address of the link header */
   size_t data_len;               /* bytes of the packet that follow */
-  unsigned char payload[];       /* the packet from its IP header on */
+  /* the packet from its IP header on */
+  unsigned char payload[IPQ_ANY_LENGTH_];
 } ipq_packet_msg_t;
 
 /* What a program asks for with ipq_set_mode(). */
@@ -37,10 +47,10 @@ typedef struct ipq_mode_msg {
 
 /* What a program answers with ipq_set_verdict(). */
 typedef struct ipq_verdict_msg {
-  unsigned int value;      /* NF_DROP to NF_STOP */
-  unsigned long id;        /* packet_id of the packet */
-  size_t data_len;         /* bytes of replacement packet */
-  unsigned char payload[]; /* replacement packet */
+  unsigned int value; /* NF_DROP to NF_STOP */
+  unsigned long id;   /* packet_id of the packet */
+  size_t data_len;    /* bytes of replacement packet */
+  unsigned char payload[IPQ_ANY_LENGTH_];
 } ipq_verdict_msg_t;
 
 /* As above, with a mark for the packet: ipq_set_vwmark(). */
@@ -49,7 +59,7 @@ typedef struct ipq_vwmark_msg {
   unsigned long id;
   size_t data_len;
   unsigned long nfmark;
-  unsigned char payload[];
+  unsigned char payload[IPQ_ANY_LENGTH_];
 } ipq_vwmark_msg_t;
 
 typedef struct ipq_peer_msg {
@@ -73,5 +83,7 @@ enum {
 #define IPQM_VERDICT (IPQM_BASE + 2)
 #define IPQM_PACKET (IPQM_BASE + 3)
 #define IPQM_MAX (IPQM_BASE + 4)
+
+#undef IPQ_ANY_LENGTH_
 
 #endif /* _IP_QUEUE_H */
