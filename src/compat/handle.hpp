@@ -140,9 +140,6 @@ inline constexpr std::uint8_t hook_forward = 2;  // NF_INET_FORWARD
 inline constexpr std::uint8_t family_ipv4 = 2;  // NFPROTO_*
 inline constexpr std::uint8_t family_ipv6 = 10;
 
-inline constexpr std::size_t verdict_request_size = 40;  // nlmsghdr and ipq_verdict_msg_t
-inline constexpr std::size_t mode_request_size = 56;     // what libipq sent, see write_refusal
-
 /// What ip_queue took for a packet: no less than a header.
 [[nodiscard]] constexpr std::size_t least_replacement(bool ipv6) noexcept {
   return ipv6 ? 40 : 20;

@@ -10,16 +10,16 @@ namespace ipq::compat {
 
 std::size_t write_refusal(int code, const request_note& request, std::uint32_t port_id,
                           std::span<unsigned char> into) noexcept {
-  // What libipq sent as a mode: a header that counted itself twice, so the request was 56 bytes, the last 16 empty.
+  constexpr std::size_t request_head = sizeof(nlmsghdr);
   struct {
     nlmsghdr header;
     nlmsgerr error;
-    unsigned char request[40];
+    unsigned char request[mode_request_size - request_head];
   } message;
   std::memset(&message, 0, sizeof message);
-  static_assert(sizeof message == 76);
-  constexpr std::size_t verdict_length = 60;
-  constexpr std::size_t request_head = sizeof(nlmsghdr);
+  constexpr std::size_t verdict_length = sizeof message.header + sizeof message.error.error + verdict_request_size;
+  static_assert(sizeof message == sizeof message.header + sizeof message.error.error + mode_request_size);
+  static_assert(verdict_request_size <= mode_request_size);
 
   const std::size_t length = request.verdict ? verdict_length : sizeof message;
   message.header.nlmsg_len = static_cast<std::uint32_t>(length);

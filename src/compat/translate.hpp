@@ -23,6 +23,13 @@ inline constexpr std::size_t min_read_buffer = 20;
 /// What programs of 2001 were compiled for; the tests check the rest.
 static_assert(sizeof(ipq_packet_msg_t) == 96 || sizeof(long) != 8);
 
+/// What libipq sent, and the functions return. For a mode a header that counted itself twice, so the last 16 bytes were
+/// empty.
+inline constexpr std::size_t verdict_request_size = sizeof(nlmsghdr) + sizeof(ipq_verdict_msg_t);
+inline constexpr std::size_t mode_request_size = 2 * sizeof(nlmsghdr) + sizeof(ipq_peer_msg_t);
+static_assert((verdict_request_size == 40 && mode_request_size == 56) || sizeof(long) != 8);
+static_assert((verdict_request_size == 28 && mode_request_size == 44) || sizeof(long) != 4);
+
 /// The message up to the payload, at any address: programs' buffers are bytes.
 struct [[gnu::packed, gnu::may_alias]] packet_head {
   nlmsghdr header;
@@ -84,7 +91,8 @@ std::size_t write_packet(const packet& queued, Find&& find, std::span<unsigned c
 }
 
 /// Writes NLMSG_ERROR with `code`, a positive errno, and the refused request in the form of ip_queue. Returns its
-/// length, 60 for a verdict and 76 for a mode; of a longer message than `into` the beginning is written.
+/// length, 20 more than the request's (60 for a verdict and 76 for a mode where a long has 8 bytes); of a longer
+/// message than `into` the beginning is written.
 [[gnu::cold]] std::size_t write_refusal(int code, const request_note& request, std::uint32_t port_id,
                                         std::span<unsigned char> into) noexcept;
 
