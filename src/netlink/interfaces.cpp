@@ -45,7 +45,7 @@ interface ask(const socket& kernel, std::uint32_t index, std::uint32_t sequence)
   request.body.ifi_index = static_cast<int>(index);
   if (!kernel.send(std::as_bytes(std::span(&request, 1)))) return {};
   // The kernel has answered when send returns; an answer is a page at most (NLMSG_GOODSIZE) unless VFs are asked for.
-  std::byte buffer[16384];
+  std::byte buffer[8192];
   for (;;) {
     const auto received = kernel.receive(buffer, waiting::until_something_comes);
     if (!received && received.error().is(EINTR)) continue;

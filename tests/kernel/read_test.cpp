@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 // ipq_read: timeouts, buffers that are too small, and when the handle's descriptor is readable.
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 
+#include <algorithm>
+#include <cstring>
 #include <future>
 
+#include "child.hpp"
 #include "flow.hpp"
 #include "packet_bytes.hpp"
 #include "process.hpp"
@@ -291,6 +296,71 @@ TEST_F(handle_fd, keeps_the_receive_buffer_that_the_program_asked_for) {
     EXPECT_EQ(size, 2 * wanted);
   }
 }
+
+// Sanitizers have frames of their own.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+// How deep below this thread's function ipq_read goes.
+size_t stack_of_read(const ipq_handle* h) {
+  constexpr size_t size = 1 << 20;
+  void* const stack = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stack == MAP_FAILED) throw std::bad_alloc();
+  auto* const lowest = static_cast<unsigned char*>(stack);
+  memset(lowest, 0x5a, size);
+  struct call {
+    const ipq_handle* h;
+    unsigned char* frame = nullptr;
+    ssize_t length = 0;
+    unsigned char buffer[512] = {};
+  } made{h};
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstack(&attributes, stack, size);
+  pthread_t thread;
+  if (pthread_create(
+          &thread, &attributes,
+          [](void* data) -> void* {
+            auto& call_made = *static_cast<call*>(data);
+            call_made.frame = static_cast<unsigned char*>(__builtin_frame_address(0));
+            call_made.length = ipq_read(call_made.h, call_made.buffer, sizeof call_made.buffer, 10'000'000);
+            return nullptr;
+          },
+          &made) != 0) {
+    throw std::runtime_error("pthread_create");
+  }
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+  const auto* const touched = std::find_if(lowest, lowest + size, [](unsigned char byte) { return byte != 0x5a; });
+  const auto depth = static_cast<size_t>(made.frame - touched);
+  munmap(stack, size);
+  EXPECT_GT(made.length, 0);
+  return depth;
+}
+
+TEST_F(ipq_read_, needs_no_more_stack_than_the_manual_says) {
+  constexpr size_t documented = 80 << 10;
+  flow4().rule("-A INPUT").rule("-A OUTPUT");
+  const handle h{ipv4, IPQ_COPY_PACKET};
+  flow4().send_back("names of interfaces are looked up");
+  EXPECT_LE(stack_of_read(h), documented);
+  set_verdict(h, 4711);
+  EXPECT_LE(stack_of_read(h), documented);
+  // The owner of a queue is looked for.
+  child other{[&](const child::line& line) {
+    const handle second{ipv4, IPQ_COPY_PACKET};
+    const size_t depth = stack_of_read(second);
+    line.say(depth <= documented ? "enough" : std::to_string(depth));
+  }};
+  EXPECT_EQ(other.hear(), "enough");
+  const std::string said = standard_error_of([&] {
+    ipq_set_debug(h, 1);
+    flow4().send_back("a line for each");
+    EXPECT_LE(stack_of_read(h), documented);
+  });
+  EXPECT_NE(said.find("packet"), std::string::npos);
+}
+
+#endif
 
 }  // namespace
 }  // namespace kernel_tests
