@@ -13,14 +13,12 @@
 #include <cstring>
 #include <span>
 
-#include "kernel/netns.hpp"
 #include "kernel/process.hpp"
 
 namespace fault_tests {
 namespace {
 
 using namespace std::chrono_literals;
-using kernel_tests::network_test;
 using kernel_tests::wait_until;
 
 constexpr std::size_t most_bytes = 1200;
@@ -43,18 +41,18 @@ void set_buffer(int fd, int force, int permitted) {
 
 }  // namespace
 
-load::load(const kernel_tests::netns& near, const kernel_tests::netns& far, pace how)
-    : pace_(how), from_(near, network_test::near_address), to_(far, network_test::far_address, port) {
+load::load(const kernel_tests::netns& near, const kernel_tests::netns& far, pace how, std::string_view from,
+           std::string_view to)
+    : pace_(how), address_(to, port), from_(near, from), to_(std::in_place, far, to, port) {
   set_buffer(from_.fd(), SO_SNDBUFFORCE, SO_SNDBUF);
-  set_buffer(to_.fd(), SO_RCVBUFFORCE, SO_RCVBUF);
+  set_buffer(to_->fd(), SO_RCVBUFFORCE, SO_RCVBUF);
   receiver_ = std::thread([this] { receive(); });
   sender_ = std::thread([this] { send(); });
 }
 
 load::~load() {
   stop();
-  ending_ = true;
-  if (receiver_.joinable()) receiver_.join();
+  leave();
 }
 
 void load::pause() {
@@ -65,6 +63,16 @@ void load::pause() {
 void load::stop() {
   stopping_ = true;
   if (sender_.joinable()) sender_.join();
+}
+
+void load::leave() {
+  ending_ = true;
+  if (!receiver_.joinable()) return;
+  receiver_.join();
+  std::uint32_t memory[SK_MEMINFO_VARS]{};
+  socklen_t size = sizeof memory;
+  if (::getsockopt(to_->fd(), SOL_SOCKET, SO_MEMINFO, memory, &size) == 0) account_.unread = memory[SK_MEMINFO_DROPS];
+  to_.reset();
 }
 
 void load::wait_for_sent(std::uint32_t more) const {
@@ -81,7 +89,6 @@ void load::wait_for_last() {
 }
 
 void load::send() {
-  const kernel_tests::endpoint to(network_test::far_address, port);
   std::array<char, most_bytes> datagram;
   for (std::uint32_t number = 0; !stopping_;) {
     if (paused_) {
@@ -91,7 +98,7 @@ void load::send() {
     }
     idle_ = false;
     const std::size_t length = write_datagram(number, datagram);
-    if (::sendto(from_.fd(), datagram.data(), length, MSG_DONTWAIT, to.address(), to.size()) ==
+    if (::sendto(from_.fd(), datagram.data(), length, MSG_DONTWAIT, address_.address(), address_.size()) ==
         static_cast<ssize_t>(length)) {
       sent_ = ++number;
       if (number % 16 == 0) std::this_thread::sleep_for(200us);
@@ -108,9 +115,9 @@ void load::receive() {
   std::array<char, 2 * most_bytes> datagram;
   std::array<char, most_bytes> wanted;
   for (;;) {
-    pollfd readable{to_.fd(), POLLIN, 0};
+    pollfd readable{to_->fd(), POLLIN, 0};
     ::poll(&readable, 1, 10);
-    const ssize_t length = ::recv(to_.fd(), datagram.data(), datagram.size(), MSG_DONTWAIT);
+    const ssize_t length = ::recv(to_->fd(), datagram.data(), datagram.size(), MSG_DONTWAIT);
     if (length < 0) {
       if (ending_) return;
       continue;
@@ -142,11 +149,7 @@ load::account load::settle(std::uint64_t expected) {
     std::this_thread::sleep_for(20ms);
     return std::exchange(before, arrived_) == arrived_;
   });
-  ending_ = true;
-  receiver_.join();
-  std::uint32_t memory[SK_MEMINFO_VARS]{};
-  socklen_t size = sizeof memory;
-  if (::getsockopt(to_.fd(), SOL_SOCKET, SO_MEMINFO, memory, &size) == 0) account_.unread = memory[SK_MEMINFO_DROPS];
+  leave();
   seen_.resize(sent_);
   for (std::uint32_t number = 0; number < sent_; ++number) {
     if (seen_[number] == 0) account_.missing.push_back(number);

@@ -8,10 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include "kernel/netns.hpp"
 #include "kernel/traffic.hpp"
 
 namespace fault_tests {
@@ -26,7 +28,9 @@ class load {
   // while nothing arrives a packet every 5 ms. flood: ahead of any listener.
   enum class pace : bool { steady, flood };
 
-  load(const kernel_tests::netns& near, const kernel_tests::netns& far, pace how = pace::steady);
+  load(const kernel_tests::netns& near, const kernel_tests::netns& far, pace how = pace::steady,
+       std::string_view from = kernel_tests::network_test::near_address,
+       std::string_view to = kernel_tests::network_test::far_address);
   load(const load&) = delete;
   load& operator=(const load&) = delete;
   ~load();
@@ -36,6 +40,8 @@ class load {
   void go_on() { paused_ = false; }
   // Sends no more.
   void stop();
+  // Receives no more, and leaves the far namespace, which may go then; the sender goes on.
+  void leave();
 
   // How many the kernel has taken from us, and how many the far namespace has received.
   [[nodiscard]] std::uint32_t sent() const { return sent_; }
@@ -72,8 +78,9 @@ class load {
   void receive();
 
   const pace pace_;
+  const kernel_tests::endpoint address_;
   kernel_tests::udp_socket from_;
-  kernel_tests::udp_socket to_;
+  std::optional<kernel_tests::udp_socket> to_;
   std::atomic<bool> paused_ = false, idle_ = false, stopping_ = false, ending_ = false;
   std::atomic<std::uint32_t> sent_ = 0, arrived_ = 0, last_ = 0;
   std::vector<std::uint8_t> seen_;  // by number; the receiver's until it has ended
