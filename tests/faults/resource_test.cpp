@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of what a program lives on: descriptors, memory, the clock.
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -15,7 +12,6 @@
 #include <fstream>
 
 #include "ground.hpp"
-#include "ipq/interfaces.hpp"
 #include "kernel/child.hpp"
 #include "kernel/reader.hpp"
 #include "memory.hpp"
@@ -482,115 +478,6 @@ TEST_F(resource_faults, clock_jumps_by_a_day_and_back) {
 }
 
 #endif
-
-// ---- again and again
-
-// near0, by ioctl(2): as a command does it, without starting one each time.
-class near_device {
- public:
-  near_device() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket") {}
-
-  void set_up(bool up) const {
-    ifreq asked = named("near0");
-    must_do(SIOCGIFFLAGS, asked);
-    asked.ifr_flags = static_cast<short>(up ? asked.ifr_flags | IFF_UP : asked.ifr_flags & ~IFF_UP);
-    must_do(SIOCSIFFLAGS, asked);
-  }
-  // False where the kernel does not rename an interface that is up.
-  [[nodiscard]] bool rename(const char* from, const char* to) const {
-    ifreq asked = named(from);
-    std::strncpy(asked.ifr_newname, to, sizeof asked.ifr_newname - 1);
-    return ::ioctl(socket_.get(), SIOCSIFNAME, &asked) == 0;
-  }
-
- private:
-  static ifreq named(const char* name) {
-    ifreq made{};
-    std::strncpy(made.ifr_name, name, sizeof made.ifr_name - 1);
-    return made;
-  }
-  void must_do(unsigned long what, ifreq& asked) const {
-    if (::ioctl(socket_.get(), what, &asked) != 0) throw std::system_error(errno, std::generic_category(), "near0");
-  }
-
-  kernel_tests::descriptor socket_;
-};
-
-TEST_F(resource_faults, repeated_they_leave_no_memory_behind) {
-  rule();
-  const kernel_tests::udp_socket from(near_ns(), near_address);
-  const auto send = [&](int count, std::size_t size = 1) {
-    for (int i = 0; i < count; ++i) from.send(far_address, load::port, std::string(size, 'x'));
-  };
-  expect_no_growth("full, and wanted by another", [&] {
-    queue q = must_open({.max_length = 4});
-    send(8);
-    const auto got = must(q.receive(soon()));
-    EXPECT_FALSE(queue::open({.number = number}));
-    if (!got.empty()) static_cast<void>(must(q.hold(got[0])));
-    EXPECT_EQ(q.stats().in_kernel->lost_queue_full, 4u);
-  });
-  expect_no_growth("lost messages", [&] {
-    queue q = must_open({.receive_buffer = 4096});
-    send(20, 1000);
-    const auto lost = q.stats().in_kernel->lost_no_buffer;
-    EXPECT_GT(lost, 0u);
-    for (std::size_t seen = 0; seen < 20 - lost;) seen += must(q.receive(soon())).size();
-  });
-  expect_no_growth("no memory", [] {
-    for (long granted = 0;; ++granted) {
-      granted_allocations = granted;
-      const auto opened = queue::open({.number = number});
-      granted_allocations = -1;
-      if (opened) break;
-      EXPECT_TRUE(opened.error().is(ENOMEM)) << opened.error().message();
-    }
-  });
-  rlimit usual{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
-  expect_no_growth("no descriptors", [&] {
-    const int first_free = ::dup(0);
-    ::close(first_free);
-    const rlimit none{static_cast<rlim_t>(first_free), usual.rlim_max};
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-    const auto refused = queue::open({.number = number});
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
-    EXPECT_FALSE(refused);
-  });
-  expect_no_growth("forks", [&] {
-    queue q = must_open();
-    send(2);
-    const auto got = must(q.receive(soon()));
-    const pid_t made = ::fork();
-    if (made == 0) ::_exit(0);
-    ::waitpid(made, nullptr, 0);
-    for (const packet& p : got) must(q.set_verdict(p, verdict::accept()));
-  });
-  const near_device device;
-  const ipq::interface_names names;
-  if (device.rename("near0", "near1") && device.rename("near1", "near0")) {
-    expect_no_growth("renamed", [&] {
-      queue q = must_open();
-      for (const char* name : {"near1", "near0"}) {
-        EXPECT_TRUE(device.rename(std::string_view(name) == "near1" ? "near0" : "near1", name));
-        send(1);
-        const auto got = must(q.receive(soon()));
-        wait_until("the new name is known", [&] { return names.find(got[0].outdev).name_view() == name; });
-      }
-    });
-  }
-  expect_no_growth("link down", [&] {
-    queue q = must_open();
-    send(4);
-    const auto got = must(q.receive(soon()));
-    device.set_up(false);
-    for (const packet& p : got) must(q.set_verdict(p, verdict::accept()));
-    device.set_up(true);
-    EXPECT_FALSE(must(q.receive(soon())).events().empty());
-  });
-  must_run("ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:02 nud permanent dev near0");
-  wait_for_path(near_ns(), near_address, far_ns(), far_address);
-}
 
 }  // namespace
 }  // namespace fault_tests
