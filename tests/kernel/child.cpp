@@ -7,6 +7,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <cerrno>
 #include <exception>
@@ -19,6 +22,20 @@ namespace kernel_tests {
 namespace {
 
 constexpr char failure_mark = '\1';
+constexpr int leak_status = 23;  // as LeakSanitizer's own
+
+// Whether a process that is about to end has lost sight of memory. A sanitizer looks when exit() is called, which a
+// child does not.
+bool leaks() {
+#ifdef __SANITIZE_ADDRESS__
+  // The looker is a process of its own, which may outlive one that is killed now, and must not keep a queue.
+  close_range(3, ~0u, 0);
+  prctl(PR_SET_DUMPABLE, 1);  // of one that has changed its user nobody may look at the memory
+  return __lsan_do_recoverable_leak_check() != 0;
+#else
+  return false;
+#endif
+}
 
 // Sequenced packets keep what is said apart, and tell the end of the other side.
 void send_words(int fd, const std::string& words) {
@@ -54,6 +71,7 @@ child::child(const std::function<void(const line&)>& what) {
     int status = 0;
     try {
       what(line{pair[1]});
+      if (leaks()) status = leak_status;
     } catch (const std::exception& error) {
       status = 1;
       const std::string words = failure_mark + std::string{error.what()};
@@ -100,6 +118,7 @@ int child::wait() {
     int status = 0;
     waitpid(pid_, &status, 0);
     pid_ = -1;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == leak_status) throw std::runtime_error("the child process leaks");
     return status;
   }
   throw std::runtime_error("the child process does not end");
