@@ -48,6 +48,8 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
   const std::lock_guard guard(lock_);
   arrival_ = steady::now();
   at_once_ = 0;
+  // Before packets that came later and may go at once.
+  if (auto released = release_due(arrival_); !released) return released;
   counters_.received += packets.size();
   rules::decision instead;
   for (const ipq::packet& each : packets) {
@@ -131,6 +133,10 @@ ipq::result<void> rule_handler::tick() {
   const auto now = steady::now();
   if (*due > time_of(now)) return {};
   const std::lock_guard guard(lock_);
+  return release_due(now);
+}
+
+ipq::result<void> rule_handler::release_due(steady::time_point now) {
   while (auto one = delayed_.pop(time_of(now))) {
     if (auto released = release(*std::move(one), now); !released) return released;
   }

@@ -99,6 +99,7 @@ class rule_handler final : public handler {
   [[nodiscard]] rules::decision beyond_limits(const rules::decision& decision) const;
   ipq::result<void> delay(ipq::source& from, const ipq::packet& packet, const rules::decision& decision);
   ipq::result<void> release(waiting&& one, steady::time_point now);
+  ipq::result<void> release_due(steady::time_point now);
   void record(const ipq::packet& packet, const rules::decision& decision);
   void send_copies(std::span<const std::byte> copy, std::uint32_t link, std::uint32_t times);
   [[nodiscard]] static std::uint32_t link_of(const ipq::packet& packet) noexcept {

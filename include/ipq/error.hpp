@@ -9,6 +9,10 @@
 #include <system_error>
 #include <type_traits>
 
+#ifndef __cpp_lib_expected
+#error "libipq++ needs C++23: -std=c++23 with g++ 12 or later, or clang 19"
+#endif
+
 namespace ipq {
 
 /// An errno, kept as it came from the kernel, the operation that failed, and what else is known.

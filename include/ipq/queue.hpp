@@ -19,7 +19,8 @@ namespace queues {
 struct maker;
 }
 
-/// How a queue is opened. Everything has a default, so name what differs: `{.number = 3, .gso = true}`.
+/// How a queue is opened. Everything has a default, so name what differs, in this order: `{.number = 3, .gso =
+/// true}`.
 struct queue_options {
   std::uint16_t number = 0;  ///< of the rule: NFQUEUE --queue-num, or 0 for the old QUEUE
 
@@ -28,7 +29,7 @@ struct queue_options {
   std::string network_namespace = {};
   int network_namespace_fd = -1;  ///< the same as a descriptor, which stays the caller's
 
-  bool metadata_only = false;    ///< no payload (NFQNL_COPY_META)
+  bool metadata_only = false;    ///< no payload (NFQNL_COPY_META); not together with copy_range (EINVAL)
   std::uint32_t copy_range = 0;  ///< bytes of each packet, at most 65531; 0 all. A packet that has more is `truncated`
   std::uint32_t max_length = 1024;  ///< packets that may wait for a verdict; the next ones are dropped, and counted
   bool fail_open = false;           ///< accept instead of drop what finds the queue or the receive buffer full
@@ -47,7 +48,7 @@ struct queue_options {
   enum class waiting : std::uint8_t {
     adaptive,   ///< reads at once. Before it sleeps it looks for packets for 20 us, as long as that finds some. In a
                 ///< flood of more than 200 000 packets a second, and unless that slows it down, as throughput
-    latency,    ///< always looks for packets for 50 us before it sleeps: for CPU time, the time of waking up is saved
+    latency,    ///< always looks for packets for 50 us before it sleeps: spends CPU time to save the time of waking up
     throughput  ///< lets packets gather for 50 us before it reads: they get their verdicts later by that and by what
                 ///< timers are late (another 50 us for ordinary threads), for much less CPU time
   };
@@ -104,7 +105,8 @@ class queue final : public source {
   /// Sends what was decided, then deals with what waits as queue_options::at_close says.
   ~queue() override;
 
-  /// Up to 64 packets, as many as are there. Errors besides those of source: those of recvmmsg(2). None ends the queue.
+  /// Up to 64 packets, as many as are there. Errors besides those of source: those of recvmmsg(2). None but
+  /// ECANCELED ends the queue.
   [[nodiscard]] result<batch> receive(clock::time_point deadline = clock::time_point::max()) & override;
   [[nodiscard]] result<batch> try_receive() & override;
   result<batch> receive(clock::time_point deadline = clock::time_point::max()) && = delete;

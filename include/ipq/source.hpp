@@ -22,12 +22,12 @@ namespace ipq {
 /// What happened to a verdict, or to the source, besides packets.
 struct event {
   enum class kind : std::uint8_t {
-    gone,  ///< the packet was not there any more: its interface or a rule table went away (ENOENT). Of a run of equal
-           ///< verdicts that went out as one the kernel tells it only if all are gone; queue_options::verdict_delay of
-           ///< 0 has each told
-    refused,  ///< the kernel refused the verdict, see `code`: a lost capability, a queue that is not ours any more. A
-              ///< lost capability it tells once for all that went out together, `id` being of the first message; of the
-              ///< last 64 sends `count` is all of them
+    gone,     ///< the packet was not there any more (ENOENT): its interface or a rule table went away. Of verdicts that
+              ///< were merged into one batch verdict the kernel tells it only if all their packets were gone;
+              ///< queue_options::verdict_delay of 0 has each told
+    refused,  ///< the kernel refused the verdict, see `code`: the capability was lost, or the queue is not ours any
+              ///< more. A lost capability is told once a send: `id` is of its first verdict, and `count` says how many
+              ///< went with it, as far as that is one of the last 64 sends
     overrun   ///< the receive buffer was full: `count` messages did not come, most often packets, which were dropped,
               ///< or with fail_open accepted. Told with one of the next batches.
   };
@@ -41,9 +41,9 @@ struct event {
 /// queued + lost_queue_full
 ///   = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer + lost_queue_full,
 /// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. What the kernel
-/// drops as an interface or a rule table goes away is in none of them until its verdict is sent, and what one before
-/// adopt() has judged never is. For a source without a kernel: received = accepted + dropped + repeated + stopped +
-/// requeued + gone + refused + undecided.
+/// drops as an interface or a rule table goes away is in none of them until its verdict is sent, and packets
+/// that the one before adopt() has judged never are. For a source without a kernel: received = accepted + dropped +
+/// repeated + stopped + requeued + gone + refused + undecided.
 struct statistics {
   std::uint64_t received = 0;  ///< packets handed to the program
   std::uint64_t accepted = 0;  ///< verdicts that the kernel has taken
@@ -68,8 +68,8 @@ struct statistics {
   std::size_t receive_buffer = 0;        ///< bytes, as the kernel has granted it; 0 where there is none
 };
 
-/// A packet that is decided later, on any thread. Destroyed without a verdict it gets the source's `unanswered`. What
-/// outlives its source does nothing.
+/// A packet that is decided later, on any thread. Destroyed without a verdict it gets the source's `unanswered`. One
+/// that outlives its source does nothing: set_verdict is ENODEV.
 class held_packet {
  public:
   /// The part of a source that its held packets speak to, from any thread; it may outlive the source.
@@ -148,8 +148,8 @@ class source {
 
   /// The next packets, waiting for the first at most until `deadline`. What of the batch before is neither decided nor
   /// held gets `unanswered` now, and its views end. Errors: ETIMEDOUT, EINTR after a signal handler, ECANCELED after
-  /// stop(), ENODATA at the end of a capture; those of flush(); those of reading, which the source names. Only ENODATA
-  /// is for ever.
+  /// stop(), ENODATA at the end of a capture; those of flush(); those of reading, which the source names. ENODATA and
+  /// ECANCELED are for ever.
   [[nodiscard]] virtual result<batch> receive(clock::time_point deadline = clock::time_point::max()) & = 0;
   /// The same without waiting: ETIMEDOUT if there is nothing. For an event loop that watches fd().
   [[nodiscard]] virtual result<batch> try_receive() & = 0;

@@ -518,6 +518,22 @@ TEST_F(scripted_queue_test, stop_among_packets_is_not_lost) {
 
 // ---- holders, and processes, beside a queue that ends
 
+TEST_F(scripted_queue_test, holders_verdicts_keep_their_order_also_with_replacements) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  for (int i = 0; i < 3; ++i) arrive();
+  const batch got = must_receive(q);
+  auto first = q.hold(got[0]), second = q.hold(got[1]);
+  ASSERT_TRUE(first && second);  // and the third keeps the reader busy
+  const byte_vector replacement(20, std::byte{0x45});
+  EXPECT_TRUE(std::move(*first).set_verdict(verdict::accept()));
+  EXPECT_TRUE(std::move(*second).set_verdict(verdict::accept().with_payload(replacement)));
+  EXPECT_TRUE(q.flush());
+  const auto given = kernel.verdicts();
+  ASSERT_EQ(given.size(), 2u);
+  EXPECT_EQ(given[0].id, 1u);
+  EXPECT_EQ(given[1].id, 2u);
+}
+
 // What a holder was told is decided has that verdict, whatever is done with the rest.
 TEST_F(scripted_queue_test, verdict_of_a_holder_while_the_queue_closes) {
   for (int round = 0; round < 100; ++round) {

@@ -139,7 +139,9 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
   const std::lock_guard locked(mutex_);
   if (to_ == nullptr) return failed("set verdict", ENODEV);
   if (!given.payload().empty()) {
-    // The bytes are the caller's only until we return.
+    // The bytes are the caller's only until we return; what was decided before goes before.
+    if (const auto added = add_held(); !added) return added;
+    if (const auto sent = send_out(); !sent) return sent;
     now_.add(id, given, 1);
     const auto sent = now_.send(*to_);
     now_.clear();

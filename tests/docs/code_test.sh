@@ -57,6 +57,7 @@ END
 cat >"$folder/before.hpp" <<'END'
 #include <ipq/decode.hpp>
 #include <ipq/edit.hpp>
+#include <ipq/interfaces.hpp>
 #include <ipq/queue.hpp>
 #include <ipq/tcp.hpp>
 #include <ipq/workers.hpp>
@@ -70,10 +71,10 @@ void send_descriptor(int);
 int receive_descriptor();
 END
 warnings=(-fsyntax-only -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter)
-compile_c() { "$cc" -std=gnu11 "${warnings[@]}" "$@"; }
+compile_c() { "$cc" -std=gnu11 -Iinclude -Iinclude/libipq "${warnings[@]}" "$@"; }
 compile_cpp() { "$cxx" -std=c++23 -Iinclude "${warnings[@]}" -Wno-shadow "$@"; }
 
-read -r programs fragments < <(extract docs/cpp.md docs/porting_from_libnetfilter_queue.md)
+read -r programs fragments < <(extract README.md docs/cpp.md docs/porting_from_libnetfilter_queue.md)
 [ "$programs" -ge 4 ] && [ "$fragments" -ge 15 ] || failed "found only $programs programs and $fragments fragments"
 for program in "$folder"/program_*.cpp; do
   compile_cpp "$program" || failed "a program does not compile"
