@@ -53,6 +53,16 @@ std::uint32_t transport_sum(bytes packet, const layers& found) {
   return plain_sum(packet.first(found.end).subspan(found.transport_offset), sum);
 }
 
+/// Puts there what the kernel leaves where UDP's checksum is not ready, which chance would hardly find.
+void leave_pseudo_sum(copy& packet) {
+  const auto found = decode(packet);
+  if (!found || !found->has_transport || found->transport != ip_protocol::udp) return;
+  const bytes addresses = found->version == 4 ? bytes(packet).subspan(12, 8) : bytes(packet).subspan(8, 32);
+  const auto sum = plain_sum(addresses, 17 + found->end - found->transport_offset);
+  packet[found->transport_offset + 6] = static_cast<std::byte>(sum >> 8);
+  packet[found->transport_offset + 7] = static_cast<std::byte>(sum);
+}
+
 /// Sums that differ by a multiple of 0xffff are the same to a receiver, except that only 0xffff is right. A sum of 0 is
 /// that of an ICMP message of nothing but zeros: wrong by a difference of 0, which is why it becomes right when edited.
 void same_sum(std::uint32_t before, std::uint32_t after) {
@@ -150,6 +160,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   queued.checksum_not_ready = (flags & 1) != 0;
   queued.gso = (flags & 2) != 0;
   queued.truncated = (flags & 4) != 0 && (flags & 3) == 3;
+  copy unfinished;
+  if ((flags & 7) == 5) {
+    unfinished = copy_of(queued.payload);
+    leave_pseudo_sum(unfinished);
+    queued.payload = unfinished;
+  }
 
   copy buffer;
   auto editor = packet_editor::edit(queued, buffer);

@@ -147,6 +147,7 @@ void write_packets() {
             joined({bytes_of({length_of(scripts[i]) << 3}), scripts[i], bytes}));
     }
     write("edits", name + "_not_ready", joined({bytes_of({length_of(scripts[4]) << 3 | 1}), scripts[4], bytes}));
+    write("edits", name + "_pseudo_sum", joined({bytes_of({length_of(scripts[4]) << 3 | 5}), scripts[4], bytes}));
     write("edits", name + "_gso", joined({bytes_of({length_of(scripts[5]) << 3 | 2}), scripts[5], bytes}));
   }
 }
