@@ -422,6 +422,29 @@ void write_filters() {
   }
 }
 
+void write_firewall() {
+  const std::string saved =
+      "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p udp -m udp --dport 53 -m comment --comment \"ipq:1:2\" -j NFQUEUE "
+      "--queue-num 3\n-A INPUT -j NFQUEUE --queue-balance 4:7 --queue-bypass --queue-cpu-fanout\nCOMMIT\n"
+      "*filter\n-A INPUT -m comment --comment \"a \\\"b\\\" \\\\ c\" -j QUEUE\nCOMMIT\n";
+  write("firewall", "saved_rules", bytes_of(saved));
+  const std::string ruleset =
+      "{\"nftables\": [{\"rule\": {\"family\": \"inet\", \"table\": \"ipq\", \"chain\": \"output\", \"handle\": 3, "
+      "\"expr\": [{\"queue\": {\"num\": {\"range\": [4, 7]}, \"flags\": [\"bypass\", \"fanout\"]}}]}}, {\"rule\": "
+      "{\"expr\": [{\"queue\": {\"num\": 9, \"flags\": \"bypass\"}}, {\"queue\": null}]}}]}";
+  const std::string listing =
+      "table inet ipq { # handle 2\n\tchain output { # handle 1\n\t\tudp dport 53 queue to 4-7 # handle 3\n\t}\n}\n";
+  write("firewall", "nft_ruleset", joined({bytes_of(ruleset), bytes_of({0}), bytes_of(listing)}));
+  const std::vector<std::string> matches{
+      "udp dport 53", "tcp dport { 80, 443, 1000-2000 } tcp flags & (syn|ack) == syn",
+      "ip saddr 192.0.2.0/24 ip daddr != 192.0.2.7-192.0.2.9 icmp type echo-request",
+      "ip6 saddr 2001:db8::1 meta l4proto { tcp, udp } th dport 53 iifname \"eth*\" oif != lo",
+      "ct state new,established ct mark 7 meta mark & 0xff == 0x1 meta skuid 1000 meta length 100-200 counter"};
+  for (std::size_t i = 0; i < matches.size(); ++i) {
+    write("firewall", "match_" + std::to_string(i), bytes_of(matches[i]));
+  }
+}
+
 void write_queues() {
   // See queues.cpp: 0 a packet, 2 receive, 3 decide, 4 hold, 5 release, 6 flush, 7 any bytes.
   const byte_vector begin = bytes_of({1, 1, 0xfe, 0xff, 0xff, 0xff}), liar = bytes_of({0, 0, 1, 0, 0, 0});
@@ -464,5 +487,6 @@ int main(int argc, char** argv) {
   write_capture_handles();
   write_rules();
   write_filters();
+  write_firewall();
   write_queues();
 }

@@ -79,6 +79,17 @@ TEST(saved_rule, words_are_without_their_quotes) {
   EXPECT_EQ(split_rule("\"without end"), words{"without end"});
 }
 
+TEST(saved_rule, belongs_to_the_table_above_it) {
+  const auto rules = read_saved_rules(iptables_kind::nft, true,
+                                      "# a comment\n*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j QUEUE\n-A INPUT\n"
+                                      "COMMIT\n*filter\n-A OUTPUT");
+  ASSERT_EQ(rules.size(), 3u);
+  EXPECT_EQ(rules[0].table + " " + rules[0].text, "mangle -A OUTPUT -j QUEUE");
+  EXPECT_EQ(rules[1].table + " " + rules[1].text, "mangle -A INPUT");
+  EXPECT_EQ(rules[2].table + " " + rules[2].text, "filter -A OUTPUT");
+  EXPECT_EQ(rules[2].program(), "ip6tables-nft");
+}
+
 TEST(saved_rule, tag_is_a_comment_of_that_form) {
   const auto tag = [](std::string text) { return tag_of({.text = std::move(text)}); };
   EXPECT_EQ(tag("-A O -m comment --comment ipq:1:2 -j NFQUEUE"), "ipq:1:2");

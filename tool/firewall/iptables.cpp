@@ -112,6 +112,18 @@ std::string saved_rule::program() const {
   return program_name(kind, ipv6);
 }
 
+std::vector<saved_rule> read_saved_rules(iptables_kind kind, bool ipv6, std::string_view output) {
+  std::vector<saved_rule> rules;
+  std::string table;
+  while (!output.empty()) {
+    const auto line = output.substr(0, output.find('\n'));
+    output.remove_prefix(std::min(line.size() + 1, output.size()));
+    if (line.starts_with('*')) table = line.substr(1);
+    if (line.starts_with("-A ")) rules.push_back({kind, ipv6, table, std::string(line)});
+  }
+  return rules;
+}
+
 outcome<std::vector<saved_rule>> list_iptables_rules() {
   std::vector<saved_rule> rules;
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
@@ -126,14 +138,8 @@ outcome<std::vector<saved_rule>> list_iptables_rules() {
         if (there == answer::unknown) continue;
         return fail(failed, fmt::format("{} can't list rules: {}", program, cause_in(saved.output)));
       }
-      std::string table;
-      std::string_view rest = saved.output;
-      while (!rest.empty()) {
-        const auto line = rest.substr(0, rest.find('\n'));
-        rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-        if (line.starts_with('*')) table = line.substr(1);
-        if (line.starts_with("-A ")) rules.push_back({kind, ipv6, table, std::string(line)});
-      }
+      const auto found = read_saved_rules(kind, ipv6, saved.output);
+      rules.insert(rules.end(), found.begin(), found.end());
     }
   }
   return rules;

@@ -25,6 +25,9 @@ struct saved_rule {
   [[nodiscard]] std::string program() const;  ///< "ip6tables-legacy"
 };
 
+/// The rules in what iptables-save of that kind and family prints.
+[[nodiscard]] std::vector<saved_rule> read_saved_rules(iptables_kind kind, bool ipv6, std::string_view output);
+
 /// All rules of all tables that both kinds have, in both families; what is not installed has none. Failure: failed,
 /// the program that could not list them.
 [[nodiscard]] outcome<std::vector<saved_rule>> list_iptables_rules();
