@@ -19,11 +19,13 @@
 namespace ipq {
 
 struct capture_options {
-  std::uint8_t hook = 2;  ///< of all packets, but for those of a recording, which says its own; as packet::hook
+  std::uint8_t hook =
+      2;  ///< of all packets, but for those of a recording, which says its own; as packet::hook, 0 to 4 (EINVAL)
   /// Name of the interface of packets whose file names none, as pcap never does. Empty: such packets have no interface.
   std::string interface = {};
 
   /// How often as fast as the packets were captured: 1 in their own time, 10 in a tenth of it; 0 as fast as possible.
+  /// Finite and not negative (EINVAL).
   double pace = 0;
 
   /// File to write what passes to, in the capture's own format; empty: none; "-": standard output. Packets are written
@@ -32,7 +34,7 @@ struct capture_options {
   std::string passed = {};
 
   /// For packets that the program passes over: not answered and not held when the next batch is asked for, or held and
-  /// forgotten.
+  /// forgotten. Without a payload (EINVAL).
   verdict unanswered = verdict::drop();
 };
 

@@ -27,12 +27,13 @@ struct queue_options {
   /// Where the queue is: a name of ip-netns(8), or with a slash a path as "/proc/PID/ns/net". Empty: in the network
   /// namespace of the thread that opens it. Another one needs CAP_SYS_ADMIN; the thread stays where it is.
   std::string network_namespace = {};
-  int network_namespace_fd = -1;  ///< the same as a descriptor, which stays the caller's
+  int network_namespace_fd = -1;  ///< the same as a descriptor, which stays the caller's; one of the two (EINVAL)
 
   bool metadata_only = false;    ///< no payload (NFQNL_COPY_META); not together with copy_range (EINVAL)
   std::uint32_t copy_range = 0;  ///< bytes of each packet, at most 65531; 0 all. A packet that has more is `truncated`
-  std::uint32_t max_length = 1024;  ///< packets that may wait for a verdict; the next ones are dropped, and counted
-  bool fail_open = false;           ///< accept instead of drop what finds the queue or the receive buffer full
+  std::uint32_t max_length =
+      1024;  ///< packets that may wait for a verdict, at least 1 (EINVAL); the next are dropped, and counted
+  bool fail_open = false;  ///< accept instead of drop what finds the queue or the receive buffer full
   bool gso = false;        ///< take segments unsplit: several times faster for TCP; such packets have `gso` set
   bool conntrack = false;  ///< connection of each packet; kernels without CONFIG_NETFILTER_NETLINK_GLUE_CT refuse
   bool uid_gid = false;    ///< owner of the sending socket, of packets sent by this machine
@@ -54,13 +55,14 @@ struct queue_options {
   };
   waiting when_idle = waiting::adaptive;
 
-  /// For packets that the program passes over: not answered and not held when the next batch is asked for.
+  /// For packets that the program passes over: not answered and not held when the next batch is asked for. Without a
+  /// payload (EINVAL).
   verdict unanswered = verdict::drop();
 
   /// How long verdicts that were given may be collected while the program is busy with the rest of a batch: the next
   /// set_verdict() after that time sends them. It looks at a clock that moves in ticks of 1 to 10 ms, so a verdict is
   /// on its way at latest after verdict_delay, a tick, and the time that passes between two calls. 0: each goes at
-  /// once, and by itself.
+  /// once, and by itself. Not negative (EINVAL).
   std::chrono::milliseconds verdict_delay{5};
 
   /// For packets that wait when the queue is closed. Where a verdict could not be sent, all are dropped.
@@ -118,9 +120,10 @@ class queue final : public source {
   result<void> flush() override;
   void stop() noexcept override;
 
-  /// From now on `packets` may wait for a verdict (queue_options::max_length); if fewer, those that wait stay. The
-  /// receive buffer grows with it where queue_options::receive_buffer is 0. From any thread, while others receive.
-  /// Errors: those of send(2). The kernel's only refusal, EPERM for a lost right, comes for verdicts as well.
+  /// From now on `packets`, at least 1 (EINVAL), may wait for a verdict (queue_options::max_length); if fewer, those
+  /// that wait stay. The receive buffer grows with it where queue_options::receive_buffer is 0. From any thread, while
+  /// others receive. Errors: those of send(2). The kernel's only refusal, EPERM for a lost right, comes for verdicts as
+  /// well.
   result<void> set_max_length(std::uint32_t packets);
 
   /// The netlink socket: nothing is kept back in the library.

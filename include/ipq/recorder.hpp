@@ -28,7 +28,8 @@ struct recorder_options {
   bool wait_when_full = false;
 
   /// Begins another file when this one has so many bytes, or so much time between its packets; 0: never. The files of a
-  /// path "traffic.pcapng" then are traffic.00001.pcapng and so on.
+  /// path "traffic.pcapng" then are traffic.00001.pcapng and so on. The time is not negative, and standard output has
+  /// no other file (EINVAL).
   std::uint64_t rotate_bytes = 0;
   std::chrono::nanoseconds rotate_after{0};
 };

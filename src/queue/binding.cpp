@@ -103,6 +103,7 @@ result<void> take_refusal(const netlink::socket& connection) {
 
 const char* fault_of(const queue_options& options) noexcept {
   if (options.copy_range > wire::max_payload) return "copy_range is at most 65531 bytes";
+  if (options.max_length == 0) return "max_length is at least 1";
   if (options.metadata_only && options.copy_range != 0) return "metadata_only excludes copy_range";
   if (!options.unanswered.payload().empty()) return "unanswered can't have a payload";
   if (options.verdict_delay.count() < 0) return "verdict_delay can't be negative";
@@ -176,6 +177,12 @@ std::size_t largest_message(const queue_options& options) noexcept {
 }
 
 result<void> change_max_length(const netlink::socket& connection, const queue_options& options, std::uint32_t packets) {
+  if (packets == 0) {
+    auto none = failed("set length of queue", EINVAL);
+    none.error().queue = options.number;
+    none.error().advice = "it is at least 1";
+    return none;
+  }
   // Never less: what it holds now would be lost.
   if (options.receive_buffer == 0) connection.grow_receive_buffer(needed_receive_buffer(options, packets));
   const wire::config wanted{

@@ -352,10 +352,11 @@ TEST_F(live_queue, conntrack_is_granted_or_refused_with_the_reason) {
 
 TEST_F(live_queue, bad_options_are_refused) {
   const std::array<std::byte, 1> byte{};
-  for (const queue_options& bad : {queue_options{.number = number, .copy_range = 65532},
-                                   queue_options{.number = number, .metadata_only = true, .copy_range = 1},
-                                   queue_options{.number = number, .unanswered = verdict::drop().with_payload(byte)},
-                                   queue_options{.number = number, .verdict_delay = -1ms}}) {
+  for (const queue_options& bad :
+       {queue_options{.number = number, .copy_range = 65532},
+        queue_options{.number = number, .metadata_only = true, .copy_range = 1},
+        queue_options{.number = number, .unanswered = verdict::drop().with_payload(byte)},
+        queue_options{.number = number, .max_length = 0}, queue_options{.number = number, .verdict_delay = -1ms}}) {
     const auto refused = queue::open(bad);
     ASSERT_FALSE(refused);
     EXPECT_TRUE(refused.error().is(EINVAL)) << refused.error().message();

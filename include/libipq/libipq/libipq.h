@@ -50,15 +50,21 @@ struct ipq_handle* ipq_create_handle(uint32_t flags, uint32_t protocol);
 int ipq_destroy_handle(struct ipq_handle* h);
 
 /* timeout in microseconds: 0 waits for ever, negative looks once.
- * Returns the length of the message in buf, 0 on timeout, -1 on error. */
+ * Returns the length of the message in buf, 0 on timeout, and where there is one
+ * after a signal handler, -1 on error. */
 ssize_t ipq_read(const struct ipq_handle* h, unsigned char* buf, size_t len, int timeout);
 
+/* mode is IPQ_COPY_*, range in bytes, 0 all. Returns 56, or -1. It only asks:
+ * a refusal is read with ipq_read(). */
 int ipq_set_mode(const struct ipq_handle* h, uint8_t mode, size_t range);
 
 ipq_packet_msg_t* ipq_get_packet(const unsigned char* buf);
 int ipq_message_type(const unsigned char* buf);
 int ipq_get_msgerr(const unsigned char* buf);
 
+/* verdict is NF_*; buf has data_len bytes that replace the packet, NULL none,
+ * and may be used again at once. Returns 40 + data_len, or -1. A refusal is read
+ * with ipq_read(). */
 int ipq_set_verdict(const struct ipq_handle* h, ipq_id_t id, unsigned int verdict, size_t data_len, unsigned char* buf);
 int ipq_set_vwmark(const struct ipq_handle* h, ipq_id_t id, unsigned int verdict, ipq_id_t nfmark, size_t data_len,
                    unsigned char* buf);
@@ -84,7 +90,8 @@ void ipq_perror(const char* s);
  * LIBIPQ_FAIL_OPEN and LIBIPQ_DEBUG say the same from outside the program;
  * LIBIPQ_BATCH=1 is the flag above, and LIBIPQ_SOURCE=capture:FILE lets the
  * program run on a capture file: libipq(3).
- * Return 0, or -1 with errno EINVAL (value) or EBUSY (too late). */
+ * Return 0, or -1 with errno EINVAL (value) or EBUSY (too late), of
+ * ipq_set_queue() also those of socket(2). */
 int ipq_set_queue(struct ipq_handle* h, unsigned int number);       /* 0 to 65535 */
 int ipq_set_max_length(struct ipq_handle* h, unsigned int packets); /* 1 to 1048576 */
 int ipq_set_fail_open(struct ipq_handle* h, int on);                /* 0 or 1 */
@@ -138,7 +145,7 @@ struct ipq_status {
  * accepted, dropped or given another verdict are still waiting. */
 struct ipq_stats {
   uint64_t received;        /* packets returned by ipq_read() */
-  uint64_t accepted;        /* NF_ACCEPT taken by the kernel */
+  uint64_t accepted;        /* NF_ACCEPT sent, and not refused */
   uint64_t dropped;         /* NF_DROP and NF_STOLEN, and replacements too long to apply */
   uint64_t other_verdicts;  /* NF_QUEUE, NF_REPEAT, NF_STOP */
   uint64_t refused;         /* verdicts that the kernel refused */
@@ -148,7 +155,7 @@ struct ipq_stats {
 };
 
 /* Fill at most size bytes, so that the structures can grow: pass sizeof *status,
- * sizeof *stats. Return 0, or -1 with errno EINVAL. */
+ * sizeof *stats. Return 0, or -1 with errno EINVAL or ENOMEM. */
 int ipq_get_status(const struct ipq_handle* h, struct ipq_status* status, size_t size);
 int ipq_get_stats(const struct ipq_handle* h, struct ipq_stats* stats, size_t size);
 

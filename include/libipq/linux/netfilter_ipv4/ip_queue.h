@@ -25,8 +25,8 @@
 typedef struct ipq_packet_msg {
   unsigned long packet_id;       /* id for ipq_set_verdict(); fits 32 bits */
   unsigned long mark;            /* netfilter mark, host byte order */
-  long timestamp_sec;            /* time of reception, seconds; 0.0 for ... */
-  long timestamp_usec;           /* ... packets generated on this machine */
+  long timestamp_sec;            /* time of reception, seconds; 0.0 for packets that ... */
+  long timestamp_usec;           /* ... this machine sends, or received before the first ipq_set_mode() */
   unsigned int hook;             /* NF_INET_PRE_ROUTING (0) to NF_INET_POST_ROUTING (4) */
   char indev_name[IF_NAMESIZE];  /* input interface, "" where there is none */
   char outdev_name[IF_NAMESIZE]; /* output interface, "" where there is none */
