@@ -8,6 +8,7 @@
 #include <malloc.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -115,6 +116,21 @@ class faults : public kernel_tests::network_test {
   std::vector<std::string> rules_;
   std::set<int> descriptors_;
   std::size_t threads_ = 0;
+};
+
+// Handles of libipq are made for queue 3 as long as this lives.
+class libipq_environment {
+ public:
+  explicit libipq_environment(std::uint32_t max_length = 1024) {
+    ::setenv("LIBIPQ_QUEUE", std::to_string(number).c_str(), 1);
+    ::setenv("LIBIPQ_MAX_LENGTH", std::to_string(max_length).c_str(), 1);
+  }
+  ~libipq_environment() {
+    ::unsetenv("LIBIPQ_QUEUE");
+    ::unsetenv("LIBIPQ_MAX_LENGTH");
+  }
+  libipq_environment(const libipq_environment&) = delete;
+  libipq_environment& operator=(const libipq_environment&) = delete;
 };
 
 // Numbers go into the test's results.

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ void work(const listener_plan& plan) {
 }
 
 void serve_in_cpp(const listener_plan& plan, const child::line& line) {
-  ipq::queue q = ipq::queue_tests::must_open({.max_length = plan.max_length, .fail_open = plan.fail_open});
+  ipq::queue q = ipq::queue_tests::must_open(
+      {.max_length = plan.max_length, .fail_open = plan.fail_open, .receive_buffer = plan.receive_buffer});
   line.say("open");
   ipq::queue_tests::must(ipq::serve(q, [&](const ipq::packet&) {
     work(plan);
@@ -36,6 +38,8 @@ void serve_in_c(const listener_plan& plan, const child::line& line) {
   ::setenv("LIBIPQ_MAX_LENGTH", std::to_string(plan.max_length).c_str(), 1);
   ::setenv("LIBIPQ_FAIL_OPEN", plan.fail_open ? "1" : "0", 1);
   const kernel_tests::handle h(kernel_tests::ipv4, IPQ_COPY_PACKET);
+  const auto bytes = static_cast<int>(plan.receive_buffer);
+  if (bytes != 0) ::setsockopt(h.fd(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
   line.say("open");
   kernel_tests::bytes buffer(kernel_tests::large_enough);
   for (;;) {

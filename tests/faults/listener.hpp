@@ -18,6 +18,7 @@ struct listener_plan {
   std::uint32_t max_length = 1024;
   bool fail_open = false;
   std::chrono::microseconds per_packet{0};  // of work
+  std::uint32_t receive_buffer = 0;         // bytes; 0: as the library makes it
 };
 
 inline std::string name_of(library which) {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "ground.hpp"
+#include "kernel/reader.hpp"
 
 namespace fault_tests {
 namespace {
@@ -177,16 +178,48 @@ TEST_F(listener_faults, too_slow_loses_what_the_kernel_counted) {
   }
 }
 
+// Full is the receive buffer, long before the queue is.
+TEST_F(listener_faults, small_receive_buffer_loses_what_the_kernel_counted) {
+  for (const library which : both) {
+    for (const bool fail_open : {false, true}) {
+      SCOPED_TRACE(name_of(which) + (fail_open ? ", fail-open" : ""));
+      rule();
+      listener held_up({.written_with = which, .fail_open = fail_open, .receive_buffer = 16 << 10});
+      load traffic(near_ns(), far_ns(), load::pace::flood);
+      traffic.wait_for_arrivals(200);
+      held_up.stop();
+      if (fail_open) {
+        traffic.wait_for_arrivals(500);  // those that the buffer has no room for pass
+      } else {
+        wait_until("messages of the kernel are lost", [] { return status().lost_no_buffer > 500; });
+      }
+      held_up.go_on();
+      traffic.wait_for_arrivals(1000);
+      traffic.stop();
+      const std::uint64_t lost = lost_at_rest();
+      EXPECT_EQ(lost > 0, !fail_open);
+      EXPECT_EQ(status().lost_queue_full, 0u);
+      expect_account(traffic, lost);
+      remove_rule();
+    }
+  }
+}
+
 TEST_F(listener_faults, second_owner_is_refused_and_the_first_serves_on) {
   for (const library which : both) {
     SCOPED_TRACE(name_of(which));
     rule();
     const listener first({.written_with = which});
+    const libipq_environment of_libipq;
     load traffic(near_ns(), far_ns());
     for (int i = 0; i < 20; ++i) {
       const auto refused = ipq::queue::open({.number = number});
       ASSERT_FALSE(refused);
       EXPECT_TRUE(refused.error().is(EBUSY)) << refused.error().message();
+      const kernel_tests::handle second(kernel_tests::ipv4, IPQ_COPY_PACKET);
+      EXPECT_EQ(kernel_tests::read_error(second).error(), EBUSY);
+      EXPECT_NE(kernel_tests::last_error(second).find("owned by "), std::string::npos)
+          << kernel_tests::last_error(second);
       traffic.wait_for_arrivals(20);
     }
     traffic.stop();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Faults of what is around a queue: links, namespaces, rule tables, interface names, threads and forks.
 #include <sched.h>
-#include <sys/mount.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -413,8 +413,8 @@ TEST_F(network_faults, verdicts_from_eight_threads_in_cpp) {
 }
 
 TEST_F(network_faults, verdicts_from_eight_threads_in_c) {
+  const libipq_environment of_libipq;
   rule();
-  ::setenv("LIBIPQ_QUEUE", "3", 1);
   {
     kernel_tests::handle h(kernel_tests::ipv4, IPQ_COPY_PACKET);
     hand_over<ipq_id_t> waiting;
@@ -454,7 +454,6 @@ TEST_F(network_faults, verdicts_from_eight_threads_in_c) {
     EXPECT_EQ(traffic.sent(), traffic.arrived() + dropped);
     EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
   }
-  ::unsetenv("LIBIPQ_QUEUE");
 }
 
 // Children that end, and that become other programs, take nothing from the queue, and do not keep it.
@@ -495,6 +494,60 @@ TEST_F(network_faults, forks_in_the_middle) {
     ::kill(each, SIGKILL);
     ::waitpid(each, nullptr, 0);
   }
+}
+
+// Every third child reads and decides, every third lets go of its copy: each packet is its reader's, and no one else's.
+TEST_F(network_faults, forks_in_the_middle_in_c) {
+  void* const memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto& by_children = *new (memory) std::atomic<std::uint32_t>(0);
+  const libipq_environment of_libipq;
+  rule();
+  {
+    kernel_tests::handle h(kernel_tests::ipv4, IPQ_COPY_PACKET);
+    // Whether a packet was there, which has its verdict then.
+    const auto pass_one = [&h](int microseconds) {
+      alignas(8) unsigned char buffer[4096];
+      if (::ipq_read(h, buffer, sizeof buffer, microseconds) <= 0) return false;
+      if (::ipq_message_type(buffer) != IPQM_PACKET) return false;
+      return ::ipq_set_verdict(h, ::ipq_get_packet(buffer)->packet_id, NF_ACCEPT, 0, nullptr) > 0;
+    };
+    std::atomic<bool> enough = false;
+    std::uint32_t by_parent = 0;
+    std::thread serving([&] {
+      while (!enough) by_parent += pass_one(10'000);
+    });
+    load traffic(near_ns(), far_ns());
+    for (int i = 0; i < 30; ++i) {
+      traffic.wait_for_arrivals(20);
+      const pid_t made = ::fork();
+      ASSERT_GE(made, 0);
+      if (made == 0) {
+        // The parent reads, too, and may leave it none in this time.
+        for (int tries = 0; i % 3 == 0 && tries < 100; ++tries) {
+          if (!pass_one(10'000)) continue;
+          ++by_children;
+          break;
+        }
+        ::_exit(i % 3 == 1 ? h.destroy() : 0);
+      }
+      int status = -1;
+      ::waitpid(made, &status, 0);
+      EXPECT_EQ(status, 0);
+    }
+    traffic.wait_for_arrivals(20);
+    traffic.stop();
+    wait_until("nothing waits for a verdict", [] { return status().waiting == 0; });
+    enough = true;
+    serving.join();
+    EXPECT_GT(by_children, 0u);
+    EXPECT_EQ(by_parent + by_children, traffic.sent());
+    EXPECT_EQ(lost_by_the_kernel(), 0u);
+    const auto found = traffic.settle(traffic.sent());
+    EXPECT_EQ(found.missing, std::vector<std::uint32_t>());
+    EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
+  }
+  ::munmap(memory, 4096);
 }
 
 }  // namespace

@@ -115,21 +115,6 @@ class repeated_faults : public faults {
   std::optional<kernel_tests::udp_socket> from_;
 };
 
-// What a handle of libipq is made from, in the environment as long as this lives.
-class environment {
- public:
-  explicit environment(int max_length) {
-    ::setenv("LIBIPQ_QUEUE", std::to_string(number).c_str(), 1);
-    ::setenv("LIBIPQ_MAX_LENGTH", std::to_string(max_length).c_str(), 1);
-  }
-  ~environment() {
-    ::unsetenv("LIBIPQ_QUEUE");
-    ::unsetenv("LIBIPQ_MAX_LENGTH");
-  }
-  environment(const environment&) = delete;
-  environment& operator=(const environment&) = delete;
-};
-
 TEST_F(repeated_faults, leave_no_memory_in_a_queue) {
   rule();
   expect_no_growth("full, and wanted by another", [&] {
@@ -183,7 +168,7 @@ TEST_F(repeated_faults, leave_no_memory_in_a_queue) {
 
 TEST_F(repeated_faults, leave_no_memory_in_a_handle) {
   using kernel_tests::handle, kernel_tests::ipv4;
-  const environment of_libipq(room);
+  const libipq_environment of_libipq(room);
   rule();
   expect_no_growth("full, and wanted by another", [&] {
     const handle h(ipv4, IPQ_COPY_PACKET);
@@ -232,7 +217,7 @@ TEST_F(repeated_faults, leave_no_memory_in_a_handle) {
 
 TEST_F(repeated_faults, leave_no_memory_in_a_listener_that_is_held_up) {
   for (const library which : {library::cpp, library::c}) {
-    const environment of_libipq(room);
+    const libipq_environment of_libipq(room);
     rule();
     kernel_tests::child held_up([&](const kernel_tests::child::line& line) { serve_rounds(which, line); });
     ASSERT_EQ(held_up.hear(), "open");

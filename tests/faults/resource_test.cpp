@@ -403,78 +403,144 @@ TEST_F(resource_faults, out_of_address_space_ends_the_process_and_nothing_else) 
 // ThreadSanitizer has a thread, and only a process without any may enter another time namespace.
 #ifndef __SANITIZE_THREAD__
 // CLOCK_MONOTONIC as the process sees it jumps by a day, there and back: the process enters another time namespace.
-TEST_F(resource_faults, clock_jumps_by_a_day_and_back) {
+class clock_faults : public resource_faults {
+ protected:
+  class clock_jumps {
+   public:
+    [[nodiscard]] bool possible() {
+      here_ = ::open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
+      if (::unshare(CLONE_NEWTIME) != 0) return false;
+      std::ofstream("/proc/self/timens_offsets") << "monotonic 86400 0" << std::flush;
+      there_ = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+      return true;
+    }
+    // Whether the next one is ahead.
+    [[nodiscard]] bool ahead() const { return done_ % 2 == 0; }
+    void jump() {
+      expect(::setns(ahead() ? there_ : here_, CLONE_NEWTIME) == 0, "enter a time namespace");
+      const auto away = queue::clock::now() - began_;
+      expect(ahead() ? away > 23h : away < 1h, "the clock has not jumped");
+      ++done_;
+    }
+
+   private:
+    int here_ = -1, there_ = -1;
+    unsigned done_ = 0;
+    const queue::clock::time_point began_ = queue::clock::now();
+  };
+  // What the test and the child tell each other: how many jumps are wanted and done, and when it is enough.
   struct conversation {
-    std::atomic<std::uint32_t> wanted = 0, done = 0;  // jumps
+    std::atomic<std::uint32_t> wanted = 0, done = 0;
     std::atomic<bool> enough = false;
   };
-  void* const memory = ::mmap(nullptr, sizeof(conversation), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(memory, MAP_FAILED);
-  auto& jumps = *new (memory) conversation;
-  rule();
-  child jumping([&jumps](const child::line& line) {
+
+  // How long something takes, by the time of day, which does not jump here.
+  static auto time_of(const auto& what) {
+    const auto start = std::chrono::system_clock::now();
+    what();
+    return std::chrono::system_clock::now() - start;
+  }
+
+  static void serve_in_cpp(conversation& told, clock_jumps& clock, const child::line& line) {
     queue q = must_open({.verdict_delay = 5ms});
-    const int here = ::open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
-    if (::unshare(CLONE_NEWTIME) != 0) return line.say("none");
-    std::ofstream("/proc/self/timens_offsets") << "monotonic 86400 0" << std::flush;
-    const int there = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
-    const auto began = queue::clock::now();
-    const auto jump = [&] {
-      const bool ahead = jumps.done % 2 == 0;
-      expect(::setns(ahead ? there : here, CLONE_NEWTIME) == 0, "enter a time namespace");
-      const auto away = queue::clock::now() - began;
-      expect(ahead ? away > 23h : away < 1h, "the clock has not jumped");
-    };
     line.say("serving");
     std::size_t seen = 0;
-    while (!jumps.enough) {
+    while (!told.enough) {
       const auto got = q.receive(queue::clock::now() + 10ms);
       if (!got) {
         expect(got.error().is(ETIMEDOUT), got.error().message());
         continue;
       }
       seen += got->size();
-      const bool jumps_now = jumps.wanted != jumps.done;
+      const bool jumps_now = told.wanted != told.done;
       for (std::size_t i = 0; i < got->size(); ++i) {
-        if (jumps_now && i == got->size() / 2) jump();  // in the midst of a batch, with verdicts that wait
+        if (jumps_now && i == got->size() / 2) clock.jump();  // in the midst of a batch, with verdicts that wait
         must(q.set_verdict((*got)[i], verdict::accept()));
       }
-      if (jumps_now) ++jumps.done;
+      if (jumps_now) ++told.done;
     }
-    // Nothing comes any more, so the deadlines alone end it. The time of day does not jump here.
+    // Nothing comes any more, so the deadlines alone end it.
     const auto ends_after = [&](queue::clock::time_point deadline) {
-      const auto start = std::chrono::system_clock::now();
-      const auto nothing = q.receive(deadline);
-      expect(!nothing && nothing.error().is(ETIMEDOUT), nothing ? "a packet" : nothing.error().message());
-      return std::chrono::system_clock::now() - start;
+      return time_of([&] {
+        const auto nothing = q.receive(deadline);
+        expect(!nothing && nothing.error().is(ETIMEDOUT), nothing ? "a packet" : nothing.error().message());
+      });
     };
     static_cast<void>(ends_after(queue::clock::now()));
     for (int i = 0; i < 4; ++i) {
-      const bool ahead = jumps.done % 2 == 0;
+      const bool ahead = clock.ahead();
       const auto before = queue::clock::now() + 1h;
-      jump();
-      ++jumps.done;
+      clock.jump();
       if (ahead) expect(ends_after(before) < 10s, "a deadline that the jump has passed is not over");
       const auto took = ends_after(queue::clock::now() + 20ms);
       expect(took > 15ms && took < 10s, "a deadline by the new time is not kept");
     }
     expect(q.stats().accepted == seen, "not every packet was accepted");
     expect(q.stats().in_kernel->waiting == 0, "packets wait");
-  });
-  const bool serves = jumping.hear() == "serving";
-  if (!serves) GTEST_SKIP() << "this kernel has no time namespaces";
-  load traffic(near_ns(), far_ns());
-  for (std::uint32_t i = 1; i <= 10; ++i) {
-    jumps.wanted = i;
-    wait_until("the clock jumps", [&] { return jumps.done == i; });
-    traffic.wait_for_arrivals(100);
   }
-  traffic.wait_for_last();
-  jumps.enough = true;
-  EXPECT_EQ(jumping.wait(), 0);
-  const auto found = traffic.settle(traffic.sent());
-  EXPECT_EQ(found.missing.size() + found.repeated + found.damaged, 0u);
-  ::munmap(memory, sizeof(conversation));
+
+  static void serve_in_c(conversation& told, clock_jumps& clock, const child::line& line) {
+    const libipq_environment of_libipq;
+    const kernel_tests::handle h(kernel_tests::ipv4, IPQ_COPY_PACKET);
+    line.say("serving");
+    alignas(8) unsigned char buffer[4096];
+    std::uint64_t seen = 0;
+    while (!told.enough) {
+      const auto got = ::ipq_read(h, buffer, sizeof buffer, 10'000);
+      if (got == 0) continue;
+      expect(got > 0 && ::ipq_message_type(buffer) == IPQM_PACKET, "read: " + kernel_tests::last_error(h));
+      ++seen;
+      if (told.wanted != told.done) {
+        clock.jump();
+        ++told.done;
+      }
+      kernel_tests::set_verdict(h, ::ipq_get_packet(buffer)->packet_id);
+    }
+    for (int i = 0; i < 4; ++i) {
+      clock.jump();
+      const auto took = time_of([&] {
+        expect(::ipq_read(h, buffer, sizeof buffer, 20'000) == 0, "a message: " + kernel_tests::last_error(h));
+      });
+      expect(took > 15ms && took < 10s, "a timeout by the new time is not kept");
+    }
+    expect(kernel_tests::stats_of(h).accepted == seen, "not every packet was accepted");
+    expect(kernel_tests::status_of(h).length == 0, "packets wait");
+  }
+
+  void jump_under_load(void (*serve)(conversation&, clock_jumps&, const child::line&)) {
+    void* const memory =
+        ::mmap(nullptr, sizeof(conversation), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    auto& jumps = *new (memory) conversation;
+    rule();
+    child jumping([&](const child::line& line) {
+      clock_jumps clock;
+      if (!clock.possible()) return line.say("none");
+      serve(jumps, clock, line);
+    });
+    const bool serves = jumping.hear() == "serving";
+    if (!serves) GTEST_SKIP() << "this kernel has no time namespaces";
+    load traffic(near_ns(), far_ns());
+    for (std::uint32_t i = 1; i <= 10; ++i) {
+      jumps.wanted = i;
+      wait_until("the clock jumps", [&] { return jumps.done == i; });
+      traffic.wait_for_arrivals(100);
+    }
+    traffic.wait_for_last();
+    jumps.enough = true;
+    EXPECT_EQ(jumping.wait(), 0);
+    const auto found = traffic.settle(traffic.sent());
+    EXPECT_EQ(found.missing.size() + found.repeated + found.damaged, 0u);
+    ::munmap(memory, sizeof(conversation));
+  }
+};
+
+TEST_F(clock_faults, jump_by_a_day_and_back_in_cpp) {
+  jump_under_load(serve_in_cpp);
+}
+
+TEST_F(clock_faults, jump_by_a_day_and_back_in_c) {
+  jump_under_load(serve_in_c);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "ground.hpp"
+#include "kernel/reader.hpp"
 #include "unit/without_capability.hpp"
 
 namespace fault_tests {
@@ -74,6 +75,51 @@ TEST_F(rights_faults, capability_dropped_under_load) {
     tell("refused", refused);
     remove_rule();
   }
+}
+
+// The same with libipq, of which each verdict is a message. What waits is dropped when the handle goes.
+TEST_F(rights_faults, capability_dropped_under_load_in_c) {
+  const libipq_environment of_libipq;
+  rule();
+  kernel_tests::handle h(kernel_tests::ipv4, IPQ_COPY_PACKET);
+  load traffic(near_ns(), far_ns());
+  std::uint64_t accepted = 0, refused = 0, told = 0;
+  // Takes one message, and decides if it is a packet.
+  const auto go_on = [&](std::uint64_t& decided) {
+    const auto next = kernel_tests::read_message(h);
+    if (next.type() == IPQM_PACKET) {
+      kernel_tests::set_verdict(h, next.id());
+      ++decided;
+    } else {
+      EXPECT_EQ(next.error(), EPERM);
+      ++told;
+    }
+  };
+  while (accepted < 300) go_on(accepted);
+  EXPECT_EQ(told, 0u);
+  {
+    const unit_tests::without_net_admin powerless;
+    while (refused < 100) go_on(refused);
+    traffic.pause();
+    while (told < refused || accepted + refused < traffic.sent()) go_on(refused);
+  }
+  traffic.go_on();
+  const std::uint64_t before = accepted;
+  while (accepted < before + 300) go_on(accepted);
+  traffic.stop();
+  while (accepted + refused < traffic.sent()) go_on(accepted);
+  EXPECT_EQ(told, refused);
+  EXPECT_EQ(status().waiting, refused);
+  EXPECT_EQ(lost_by_the_kernel(), 0u);
+  const auto s = kernel_tests::stats_of(h);
+  EXPECT_EQ(s.accepted, accepted);
+  EXPECT_EQ(s.refused, refused);
+  h.destroy();
+  const auto found = traffic.settle(accepted);
+  EXPECT_EQ(found.missing.size(), refused);
+  EXPECT_TRUE(found.in_one_piece());
+  EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
+  tell("refused", refused);
 }
 
 }  // namespace
