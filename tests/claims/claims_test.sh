@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Every test that a page names as the proof of a claim exists, and every row of its tables names one.
-# usage: claims_test.sh PAGE BUILD CTEST
+# Every test that a page names as the proof of a claim exists, and every row of its tables names one; and where the
+# README says how many rows there are, it is right.
+# usage: claims_test.sh PAGE BUILD CTEST [README]
 set -euo pipefail
 export LC_ALL=C
 page=$1 build=$2 ctest=$3
@@ -30,4 +31,9 @@ for damage in 's/`\([a-z_]*\)\.[a-z_.]*`/`\1.no_such_test`/' 's/| `[^|]*` |$/| |
 done
 wrong=$(check "$page")
 [ -z "$wrong" ] || { echo "failed: $wrong" && exit 1; }
-echo "$(grep -c '^| .*`' "$page") claims, each with its tests"
+rows=$(grep -c '^| .*`' "$page")
+if [ $# -gt 3 ]; then
+  said=$(tr '\n' ' ' <"$4" | grep -oE 'each of [0-9]+ faults' | grep -oE '[0-9]+' || true)
+  [ "$said" = "$rows" ] || { echo "failed: the README speaks of ${said:-no} faults, and the page has $rows" && exit 1; }
+fi
+echo "$rows claims, each with its tests"
