@@ -153,6 +153,10 @@ echo recorded >/var/lib/ipq/traffic.pcapng
 dpkg --remove ipq
 test -f /var/lib/ipq/traffic.pcapng
 dpkg --purge ipq
+# Nor does dpkg know them any more.
+known=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' ipq libipq0 libipq-dev libipq++-dev libipq-doc | grep -v ' not-installed$' || true)
+[ -z "$known" ]
+[ -z "$(find /var/lib/dpkg/info -name 'ipq.*' -o -name 'libipq*')" ]
 dpkg --purge $(for each in /srv/needed/*.deb; do dpkg-deb -f $each Package; done)
 END
 cp "$source/examples/passer.c" "$root/tmp"
