@@ -41,7 +41,7 @@ say_of() {
   last=$(tail -n 1 "$2")
   case $1 in
     command) echo "the command with AddressSanitizer: $last" ;;
-    faults) echo "faults survived: $last" ;;
+    faults) echo "faults survived, and memory that stays flat: $last" ;;
     kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ,): $last" ;;
     *) echo "$last" ;;
   esac
