@@ -222,7 +222,7 @@ TEST_F(repeated_faults, leave_no_memory_in_a_listener_that_is_held_up) {
     kernel_tests::child held_up([&](const kernel_tests::child::line& line) { serve_rounds(which, line); });
     ASSERT_EQ(held_up.hear(), "open");
     std::size_t before = 0, after = 0;
-    for (int round = 0; round < 203; ++round) {
+    for (int round = 0; round < repetitions + 3; ++round) {
       ASSERT_EQ(::kill(held_up.pid(), SIGSTOP), 0);
       int status = 0;
       ASSERT_EQ(::waitpid(held_up.pid(), &status, WUNTRACED), held_up.pid());
@@ -253,8 +253,8 @@ TEST_F(repeated_faults, leave_no_memory_of_eight_threads) {
     }
     for (auto& each : threads) each.join();
   };
-  // The C library keeps memory for a thread or two; what 200 rounds leak, of 32 bytes at the least, is more than that.
-  expect_no_growth("verdicts from eight threads", decide, 200 * 32 / 2);
+  // The C library keeps memory for a thread or two; what all rounds leak, of 32 bytes at the least, is more than that.
+  expect_no_growth("verdicts from eight threads", decide, repetitions * 32 / 2);
 }
 
 TEST_F(repeated_faults, around_a_queue_leave_no_memory_in_it) {

@@ -225,15 +225,14 @@ std::size_t resident_bytes(pid_t process) {
 // How the memory of a process goes with the packets that are judged.
 class memory_watch {
  public:
-  // Pages that were not used before are no leak, so some bytes are free.
-  explicit memory_watch(double free_bytes) : free_bytes_(free_bytes) {}
+  // Pages that were not used before are no leak, so some bytes are free, and in a short run some for each packet.
+  memory_watch(double free_bytes, double per_packet) : free_bytes_(free_bytes), free_bytes_per_packet_(per_packet) {}
   void look(std::uint64_t packets, std::size_t bytes) {
     if (looks_.empty()) first_ = packets;
     looks_.push_back({static_cast<double>(packets - first_), static_cast<double>(bytes)});
   }
   // What is wrong, or nothing. The line that is nearest to all looks tells how much it grew: single ones are accidents.
   [[nodiscard]] std::string verdict(const char* whose) const {
-    constexpr double free_bytes_per_packet = 4;
     if (looks_.size() < 3) return "";
     double mean_packets = 0, mean_bytes = 0, both = 0, square = 0;
     for (const auto& each : looks_) {
@@ -245,7 +244,7 @@ class memory_watch {
       square += (each.packets - mean_packets) * (each.packets - mean_packets);
     }
     const double packets = looks_.back().packets, per_packet = square == 0 ? 0 : both / square;
-    if (packets * per_packet < free_bytes_ + packets * free_bytes_per_packet) return "";
+    if (packets * per_packet < free_bytes_ + packets * free_bytes_per_packet_) return "";
     return std::string("the memory of ") + whose + " grew by " + std::to_string(per_packet) + " bytes a packet, over " +
            std::to_string(static_cast<std::uint64_t>(packets)) + " packets";
   }
@@ -254,7 +253,7 @@ class memory_watch {
   struct one_look {
     double packets, bytes;
   };
-  double free_bytes_;
+  double free_bytes_, free_bytes_per_packet_;
   std::uint64_t first_ = 0;
   std::vector<one_look> looks_;
 };
@@ -337,9 +336,10 @@ int run(const options& wanted) {
     const auto near_threads = threads_of(near_rules.pid());
     // What the beginning needs is not growth.
     const auto warm = began + std::min<clock::duration>(wanted.length / 3, 60s);
-    // In its first seconds a process grows by some mebibytes, which a short run can't tell from a leak.
-    const double free_bytes = wanted.length < 30s ? 16 << 20 : 4 << 20;
-    memory_watch near_memory(free_bytes), own_memory(free_bytes);
+    // In its first seconds a process grows by some mebibytes, which a short run can't tell from a leak. From a minute
+    // on what is free does not depend on packets: six minutes and millions of them take less than two mebibytes.
+    const double free_bytes = wanted.length < 30s ? 16 << 20 : 4 << 20, per_packet = wanted.length < 60s ? 4 : 0;
+    memory_watch near_memory(free_bytes, per_packet), own_memory(free_bytes, per_packet);
     const auto own_bytes = [&] { return resident_bytes(::getpid()) - (datagrams4.memory() + datagrams6.memory()) / 8; };
     auto next_word = began + 10s;
     // A run that is too short for something goes on until it has come, or patience has ended.
