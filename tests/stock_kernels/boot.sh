@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: MIT
 # Boots a kernel in qemu, without the help of hardware, runs suites inside and writes FOLDER/results.xml, JUnit as
 # ctest writes it. What can't be shown to have passed has failed: a machine that does not come up, hangs or dies, too.
-# Usage: boot.sh KERNEL INITRAMFS FOLDER PATIENCE, with the suites on standard input: NAME, TESTS, COMMAND
+# Usage: boot.sh KERNEL INITRAMFS FOLDER PATIENCE SERIES, with the suites on standard input: NAME, TESTS, COMMAND
 # Tests are separated by colons, a line's three parts by tabs. TESTS is "-" where the exit status is the result. A
 # machine hangs when nothing has come from it for PATIENCE seconds.
 set -euo pipefail
 here=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
-kernel=$1 initramfs=$2 folder=$3 patience=$4
+kernel=$1 initramfs=$2 folder=$3 patience=$4 series=$5
 share=$folder/share
 
 rm -rf "$share" "$folder/results.xml"
@@ -57,7 +57,7 @@ machine=
 [ ! -e "$share/finished" ] || ended=
 [ ! -e "$share/failure" ] || ended=$(cat "$share/failure")
 
-awk -f "$here/results.awk" -v share="$share" -v ended="$ended" -v console="$folder/console.log" "$share/order" \
+awk -f "$here/results.awk" -v share="$share" -v ended="$ended" -v series="$series" -v console="$folder/console.log" "$share/order" \
   >"$folder/results.xml"
 if grep -q 'status="fail"' "$folder/results.xml"; then
   sed -n '/<testcase .*status="fail"/,/<\/testcase>/p' "$folder/results.xml" |

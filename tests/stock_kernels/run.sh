@@ -16,9 +16,11 @@ fail() {
 package=$(apt-cache pkgnames "linux-image-$series." | grep -E '^linux-image-[0-9.]+([-+][0-9a-z]+)?-amd64$' |
   sort -V | tail -n 1 || true)
 [ -n "$package" ] || fail "apt offers no linux-image-$series.*-amd64, which is a package of Debian"
-kernel=$(dirname "$folder")/$package
+# By its version, too: a newer revision keeps the name.
+version=$(apt-cache show --no-all-versions "$package" | sed -n 's/^Version: //p')
+kernel=$(dirname "$folder")/${package}_$version
 if ! [ -e "$kernel/vmlinuz" ]; then
-  echo "  fetching $package"
+  echo "  fetching $package $version"
   "$here/kernel.sh" "$package" "$kernel"
 fi
 
@@ -30,16 +32,23 @@ declare -A binaries=([kernel]=$tests/kernel/kernel_tests [netlink]=$tests/netlin
 "$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}" "$build_tree/tool/ipq"
 cat "$kernel/modules.cpio" >>"$folder/initramfs.cpio"
 
+# whole NAME COMMAND: a binary once more in another way, of which the exit status is the result.
+whole() {
+  if [ "$filter" = '*' ] || [[ ":$filter:" == *":$1:"* ]]; then printf '%s\t-\t%s\n' "$1" "$2"; fi
+}
+# By dash: the shell of busybox takes its own setpriv for the real one.
+as_user="dash $source_tree/tests/kernel/user_namespace.sh"
+with_library="$build_tree/libipq.so.0 libipq.so.0"
+waiting_for_verdicts=$(paste -sd : "$source_tree/tests/kernel/waiting_for_verdicts.txt")
+
 order=$folder/order
 {
-  if [ "$filter" = '*' ]; then
-    # By dash: the shell of busybox takes its own setpriv for the real one.
-    printf 'kernel.user_namespace\t-\t%s\n' "dash $source_tree/tests/kernel/user_namespace.sh ${binaries[kernel]} \
-$build_tree/libipq.so.0 libipq.so.0"
-  fi
+  whole kernel.user_namespace "$as_user ${binaries[kernel]} $with_library"
+  whole tool.user_namespace "$as_user --all ${binaries[tool]}"
+  whole kernel.batched "env LIBIPQ_BATCH=1 ${binaries[kernel]} --gtest_filter=-$waiting_for_verdicts"
   for prefix in stock netlink cpp tool command kernel; do
     "$here/list_tests.sh" "$prefix" "${binaries[$prefix]}" "$filter"
   done
 } >"$order"
 # In place of this shell, so that whoever ends it ends the machine.
-exec "$here/boot.sh" "$kernel/vmlinuz" "$folder/initramfs.cpio" "$folder" 600 <"$order"
+exec "$here/boot.sh" "$kernel/vmlinuz" "$folder/initramfs.cpio" "$folder" 600 "$series" <"$order"
