@@ -39,6 +39,28 @@ void capture_handle::leave() {
   queue_.reset();
 }
 
+/// At the end of a wait for input, also when the thread is cancelled: the packet that came, or the mark.
+class capture_handle::mark_again {
+ public:
+  mark_again(capture_queue& queue, const capture_handle& reader) noexcept : queue_(queue), reader_(reader) {}
+  ~mark_again() {
+    const netlink::cancellation_off uninterrupted;
+    const int kept = errno;
+    try {
+      queue_.advance(reader_);
+    } catch (const std::bad_alloc&) {
+      // The next read tries again.
+    }
+    errno = kept;
+  }
+  mark_again(const mark_again&) = delete;
+  mark_again& operator=(const mark_again&) = delete;
+
+ private:
+  capture_queue& queue_;
+  const capture_handle& reader_;
+};
+
 ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
   using clock = std::chrono::steady_clock;
   if (into.size() < min_read_buffer) return fail(IPQ_ERR_RECVBUF, "read");
@@ -73,12 +95,20 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
     if (!received) return fail(IPQ_ERR_RECV, "read");
     errno = errno_before;
     if (received->length != 0) return deliver(*received, into);
-    // The mark of the end. What was refused after it was set comes before it all the same.
+    // The mark. What was refused after it was set comes before it all the same.
+    const auto input = queue_->mark_taken(*this);
     const auto behind = readable_.receive(bytes, netlink::waiting::not_at_all);
     errno = errno_before;
-    if (!behind || behind->length == 0) return report_end();
-    queue_->taken(*this);
-    return deliver(*behind, into);
+    if (behind && behind->length != 0) return deliver(*behind, into);
+    if (!input) return report_end();
+    if (timeout < 0) deadline = clock::time_point::min();
+    if (timeout > 0 && !deadline) deadline = clock::now() + std::chrono::microseconds(timeout);
+    const mark_again or_packet(*queue_, *this);
+    const auto ready = netlink::wait_for_either(readable_.fd(), *input, deadline);
+    if (ready) continue;
+    if (ready.error().is(ETIMEDOUT)) return timed_out();
+    if (ready.error().is(EINTR) && timeout > 0) return 0;
+    return fail(IPQ_ERR_RECV, "read");
   }
 } catch (const std::bad_alloc&) {
   errno = ENOMEM;
@@ -110,7 +140,7 @@ ssize_t capture_handle::deliver(const netlink::datagram& received, std::span<uns
 int capture_handle::report_end() {
   const netlink::cancellation_off uninterrupted;
   const auto why = queue_->take_error();
-  queue_->taken(*this);
+  queue_->advance(*this);
   if (!why) return fail(IPQ_ERR_NLEOF, "read", "the capture is at its end");
   errno = why->code.value();
   return fail(IPQ_ERR_RECV, "read", why->message().c_str());

@@ -30,6 +30,8 @@ class capture_handle final : public handle {
   [[nodiscard]] ipq_stats stats() const override;
 
  private:
+  class mark_again;
+
   ssize_t deliver(const netlink::datagram& received, std::span<unsigned char> into);
   int report_end();
 

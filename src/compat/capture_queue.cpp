@@ -45,6 +45,7 @@ result<netlink::socket> capture_queue::join(capture_handle& who) {
   joining.out.emplace(std::move(opened->first));
   joining.copies = {};
   joining.unread = 0;
+  joining.marked = false;
   joining.who = &who;
   return std::move(opened->second);
 }
@@ -75,6 +76,12 @@ void capture_queue::taken(const capture_handle& who) {
   refill(reader);
 }
 
+std::optional<int> capture_queue::mark_taken(const capture_handle& who) {
+  const std::lock_guard locked(mutex_);
+  member_of(who).marked = false;
+  return ended_ ? std::nullopt : std::optional(from_.fd());
+}
+
 void capture_queue::advance(const capture_handle& who) {
   const std::lock_guard locked(mutex_);
   refill(member_of(who));
@@ -82,27 +89,33 @@ void capture_queue::advance(const capture_handle& who) {
 
 void capture_queue::refill(member& who) {
   who.out->flush();
-  while (who.unread == 0 && !ended_) arrive();
-  if (who.unread == 0 && (!wait_at_end_ || error_)) post(who, {});
+  while (who.unread == 0 && !ended_ && arrive()) {
+  }
+  if (who.unread != 0 || who.marked || (ended_ && wait_at_end_ && !error_)) return;
+  who.out->post({});
+  who.marked = true;
 }
 
-void capture_queue::arrive() {
+/// False: the next packet is not there yet.
+bool capture_queue::arrive() {
   if (!arriving_ || next_arriving_ == arriving_->size()) {
     arriving_.reset();
     next_arriving_ = 0;
-    const auto received = from_.receive();
+    const auto received = from_.try_receive();
     if (!received) {
+      if (received.error().is(ETIMEDOUT)) return false;
       if (received.error().is(ENOMEM)) throw std::bad_alloc();  // and may be tried again
-      if (received.error().is(EINTR)) return;
+      if (received.error().is(EINTR)) return true;
       if (!received.error().is(ENODATA)) error_ = received.error();
       ended_ = true;
-      return;
+      return true;
     }
     arriving_ = *received;
-    return;
+    return true;
   }
   take_in((*arriving_)[next_arriving_]);
   ++next_arriving_;  // not where memory was short: then it comes once more
+  return true;
 }
 
 void capture_queue::take_in(const packet& next) {

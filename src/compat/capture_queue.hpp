@@ -30,6 +30,9 @@ class capture_handle;
 /// Packets arrive as the program reads: the next one when it has read the one before. So the same program sees the same
 /// packets in the same places, whatever the speed of the machine, and its descriptor is readable as long as there are
 /// some. Everything is done by the thread that asks for it.
+///
+/// A mark, an empty message, stands where there is nothing else to read but something to learn by reading: that the
+/// file is at its end, or that its next packet has to be waited for, as in a pipe.
 class capture_queue final : public shared_between_handles {
  public:
   /// Errors: those of capture_reader::open.
@@ -44,10 +47,11 @@ class capture_queue final : public shared_between_handles {
   void set_mode(const capture_handle& who, const copy_parameters& copies);
   void refuse_mode(const capture_handle& who, const mode_note& asked);
 
-  /// A message was received and so another may come. `nothing_else`: it was the mark of the end, of which there is one
-  /// as long as there is nothing else to read.
+  /// A message was received and so another may come.
   void taken(const capture_handle& who);
-  /// A member is about to wait: if packets come that nobody listens to, they come now.
+  /// The mark was received. Returns what to wait for before the next call of advance; nullopt: it is the end.
+  [[nodiscard]] std::optional<int> mark_taken(const capture_handle& who);
+  /// Where nothing is left to read: lets the next packet come, or sets the mark.
   void advance(const capture_handle& who);
 
   /// 0, or ENOENT or EINVAL, which is told over the socket too. Errors: those of writing what passes.
@@ -69,7 +73,8 @@ class capture_queue final : public shared_between_handles {
     capture_handle* who = nullptr;
     std::optional<netlink::outbox> out;
     copy_parameters copies;
-    std::size_t unread = 0;  ///< messages, the mark of the end among them
+    std::size_t unread = 0;  ///< messages
+    bool marked = false;
   };
   struct waiting_packet {
     held_packet held = {nullptr, 0, false};
@@ -83,7 +88,7 @@ class capture_queue final : public shared_between_handles {
   capture_queue(capture_reader&& from, bool wait_at_end);
   member& member_of(const capture_handle& who) noexcept;
   void refill(member& who);
-  void arrive();
+  [[nodiscard]] bool arrive();
   void take_in(const packet& next);
   /// Under a new id.
   void enqueue(std::size_t index, waiting_packets::node_type&& made);

@@ -71,6 +71,13 @@ datagram cut_to(std::size_t room, ssize_t length) noexcept {
   return {std::min(whole, room), whole > room};
 }
 
+timespec time_until(std::chrono::steady_clock::time_point deadline) noexcept {
+  using namespace std::chrono;
+  const auto now = steady_clock::now();
+  const auto left = deadline > now ? duration_cast<nanoseconds>(deadline - now) : nanoseconds::zero();
+  return {static_cast<time_t>(left.count() / 1'000'000'000), static_cast<long>(left.count() % 1'000'000'000)};
+}
+
 class kernel_source final : public socket_source {
  public:
   [[nodiscard]] result<socket> open(int protocol, std::uint32_t groups) const noexcept override {
@@ -190,11 +197,7 @@ bool socket::wake() const noexcept {
 }
 
 [[gnu::no_sanitize_address]] result<void> socket::wait_readable(std::chrono::steady_clock::time_point deadline) const {
-  using namespace std::chrono;
-  const auto now = steady_clock::now();
-  const auto left = deadline > now ? duration_cast<nanoseconds>(deadline - now) : nanoseconds::zero();
-  const timespec timeout{static_cast<time_t>(left.count() / 1'000'000'000),
-                         static_cast<long>(left.count() % 1'000'000'000)};
+  const timespec timeout = time_until(deadline);
   pollfd watched{fd(), POLLIN, 0};
   const int ready = ::ppoll(&watched, 1, &timeout, nullptr);
   if (ready < 0) return failed("wait", errno);
@@ -237,6 +240,16 @@ std::uint32_t socket::drops() const noexcept {
   socklen_t size = sizeof memory;
   if (::getsockopt(fd(), SOL_SOCKET, SO_MEMINFO, memory.data(), &size) != 0) return 0;
   return memory[SK_MEMINFO_DROPS];
+}
+
+[[gnu::no_sanitize_address]] result<void> wait_for_either(
+    int first, int second, std::optional<std::chrono::steady_clock::time_point> deadline) {
+  const timespec timeout = deadline ? time_until(*deadline) : timespec{};
+  pollfd watched[] = {{first, POLLIN, 0}, {second, POLLIN, 0}};
+  const int ready = ::ppoll(watched, 2, deadline ? &timeout : nullptr, nullptr);
+  if (ready < 0) return failed("wait", errno);
+  if (ready == 0) return failed("wait", ETIMEDOUT);
+  return {};
 }
 
 result<std::pair<socket, socket>> open_pair() noexcept {

@@ -109,6 +109,11 @@ class socket_source {
 /// of this protocol; those of connect(2).
 [[nodiscard]] result<socket> adopt(int fd, int protocol) noexcept;
 
+/// Waits until one of two descriptors has something to read, at most until `deadline`. Errors: as
+/// socket::wait_readable.
+[[nodiscard]] result<void> wait_for_either(int first, int second,
+                                           std::optional<std::chrono::steady_clock::time_point> deadline);
+
 /// Two connected sockets that keep the bounds of messages, close-on-exec.
 [[nodiscard]] result<std::pair<socket, socket>> open_pair() noexcept;
 
