@@ -10,6 +10,29 @@
 namespace ipq::compat {
 namespace {
 
+// Those of libipq 1.2, to the letter: programs compare them.
+TEST(error_text, is_what_it_always_was) {
+  const char* const texts[] = {"Unknown error",
+                               "Implementation error",
+                               "Unable to create netlink handle",
+                               "Unable to create netlink socket",
+                               "Unable to bind netlink socket",
+                               "Unable to allocate buffer",
+                               "Failed to receive netlink message",
+                               "Received EOF on netlink socket",
+                               "Invalid peer address length",
+                               "Sent message truncated",
+                               "Received message truncated",
+                               "Received error from netlink",
+                               "Failed to send netlink message",
+                               "Operation not supported",
+                               "Receive buffer size invalid",
+                               "Timeout",
+                               "Invalid protocol specified"};
+  int number = 0;
+  for (const char* const text : texts) EXPECT_STREQ(error_text(number++), text);
+}
+
 TEST(error_text, numbers_that_do_not_exist_are_unknown_errors) {
   EXPECT_STREQ(error_text(-1), "Unknown error");
   EXPECT_STREQ(error_text(18), "Unknown error");

@@ -119,7 +119,9 @@ INSTANTIATE_TEST_SUITE_P(
                                 "LIBIPQ_MAX_LENGTH=1048577: expected a number from 1 to 1048576"},
                       malformed{"LIBIPQ_FAIL_OPEN", "yes", "LIBIPQ_FAIL_OPEN=yes: expected 0 or 1"},
                       malformed{"LIBIPQ_FAIL_OPEN", "2", "LIBIPQ_FAIL_OPEN=2: expected 0 or 1"},
-                      malformed{"LIBIPQ_DEBUG", "", "LIBIPQ_DEBUG=: expected 0 or 1"}));
+                      malformed{"LIBIPQ_DEBUG", "", "LIBIPQ_DEBUG=: expected 0 or 1"},
+                      malformed{"LIBIPQ_BATCH", "", "LIBIPQ_BATCH=: expected 0 or 1"},
+                      malformed{"LIBIPQ_BATCH", "64", "LIBIPQ_BATCH=64: expected 0 or 1"}));
 
 TEST_F(settings_test, a_long_value_does_not_hide_what_was_expected) {
   variables = {{"LIBIPQ_QUEUE", std::string(4000, '7')}};

@@ -355,10 +355,97 @@ TEST_F(two_families, threads_of_the_library_block_every_signal) {
   pass(four, flow4(), "four");
   pass(six, flow6(), "six");
   const uint64_t catchable = 0x7fffffff & ~(1u << (SIGKILL - 1)) & ~(1u << (SIGSTOP - 1));
+  int of_the_library = 0;
   for (pid_t thread : threads()) {
     if (std::find(before.begin(), before.end(), thread) != before.end()) continue;
     EXPECT_EQ(blocked_signals(thread) & catchable, catchable);
+    ++of_the_library;
   }
+  EXPECT_EQ(of_the_library, 1);
+}
+
+TEST_F(two_families, killed_process_drops_the_packets_of_both_and_frees_the_queue) {
+  child owner{[&](const child::line& line) {
+    handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+    line.say("ready");
+    for (const handle* h : {&four, &six}) read_packet(*h);
+    line.say("one of each read");
+    line.wait_for_go();
+  }};
+  ASSERT_EQ(owner.hear(), "ready");
+  for (const char* text : {"read", "unread"}) {
+    flow4().send(text);
+    flow6().send(text);
+  }
+  ASSERT_EQ(owner.hear(), "one of each read");
+  owner.end_by(SIGKILL);
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  pass(four, flow4(), "after the kill");
+  pass(six, flow6(), "after the kill");
+  EXPECT_TRUE(nothing_to_read(four) && nothing_to_read(six));
+  EXPECT_TRUE(flow4().nothing_arrived() && flow6().nothing_arrived());
+}
+
+TEST_F(two_families, each_hears_why_its_mode_is_refused) {
+  const auto refused = [](const child::line& line) {
+    handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_META};
+    for (const handle* h : {&four, &six}) {
+      const message m = read_error(*h);
+      line.say(std::to_string(m.error()) + " " + std::to_string(m.data[36]));  // and the mode
+    }
+    line.say(nothing_to_read(four) && nothing_to_read(six) ? "nothing more" : "something more");
+  };
+  const auto expect = [](const child& program, int error) {
+    EXPECT_EQ(program.hear(), std::to_string(error) + " 2");
+    EXPECT_EQ(program.hear(), std::to_string(error) + " 1");
+    EXPECT_EQ(program.hear(), "nothing more");
+  };
+  expect(child{[&](const child::line& line) {
+           drop_all_capabilities();
+           refused(line);
+         }},
+         EPERM);
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  expect(child{refused}, EBUSY);
+  pass(owner, flow4(), "still the owner's");
+}
+
+TEST_F(two_families, every_verdict_does_what_it_does_alone) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  for (auto [h, packets] : {std::pair{&four, &flow4()}, {&six, &flow6()}}) {
+    for (const unsigned again : {NF_QUEUE, NF_REPEAT}) {
+      packets->send("around");
+      const message first = read_packet(*h);
+      set_verdict(*h, first.id(), again);
+      const message second = read_packet(*h);
+      EXPECT_NE(second.id(), first.id());
+      EXPECT_EQ(second.payload(), first.payload());
+      set_verdict(*h, second.id(), NF_STOP);
+      EXPECT_EQ(packets->arrived(), "around");
+    }
+    packets->send("stolen");
+    const message m = read_packet(*h);
+    set_verdict(*h, m.id(), NF_STOLEN);
+    EXPECT_TRUE(packets->nothing_arrived());
+    set_verdict(*h, m.id());
+    EXPECT_EQ(read_error(*h).error(), ENOENT);
+  }
+  EXPECT_TRUE(nothing_to_read(four) && nothing_to_read(six));
+}
+
+TEST_F(two_families, short_timeouts_are_kept) {
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  flow6().send("the other's");
+  for (int timeout : {-1, 1, 100}) {
+    bytes buffer(2048, 0xa5);
+    ssize_t length = -1;
+    EXPECT_EQ(errno_after([&] { length = ipq_read(four, buffer.data(), buffer.size(), timeout); }), untouched_errno);
+    EXPECT_EQ(length, 0);
+    EXPECT_STREQ(ipq_errstr(), "Timeout");
+    EXPECT_EQ(buffer, bytes(2048, 0xa5));
+  }
+  set_verdict(six, read_packet(six).id());
+  EXPECT_EQ(flow6().arrived(), "the other's");
 }
 
 TEST_F(two_families, queue_numbers_may_differ) {
