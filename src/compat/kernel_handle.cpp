@@ -31,7 +31,7 @@ union packet_room {
 
 result<void> kernel_handle::open(std::uint16_t number, handle* other) {
   auto joined = other != nullptr ? other->through_kernel() : nullptr;
-  if (!joined || joined->number() != number) {
+  if (!joined || joined->number() != number || !joined->is_here()) {
     auto opened = kernel_queue::open(source_, number);
     if (!opened) return std::unexpected(opened.error());
     joined = *std::move(opened);

@@ -60,6 +60,11 @@ result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_s
   return std::shared_ptr<kernel_queue>(new kernel_queue(source, number, *std::move(opened)));
 }
 
+bool kernel_queue::is_here() const {
+  const auto here = source_.open(NETLINK_NETFILTER);
+  return !here || here->network_namespace() == socket_.network_namespace();
+}
+
 void kernel_queue::set_receive_buffer() const noexcept {
   // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
   constexpr std::size_t per_packet = 128 << 10;

@@ -51,6 +51,8 @@ class kernel_queue final : public shared_between_handles {
 
   [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
   [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
+  /// Whether it is in the network namespace that the calling thread is in.
+  [[nodiscard]] bool is_here() const;
   [[nodiscard]] bool bound() const noexcept { return bound_.load(std::memory_order_relaxed); }
 
   /// Returns what `who` is to read from. A member that is alone reads the netlink socket itself; when a second one

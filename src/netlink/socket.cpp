@@ -151,6 +151,14 @@ std::uint32_t socket::port_id() const noexcept {
   return address.nl_family == AF_NETLINK ? address.nl_pid : 0;
 }
 
+std::uint64_t socket::network_namespace() const noexcept {
+  constexpr int cookie_option = 71;  // SO_NETNS_COOKIE
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  const errno_keeper keep;
+  return ::getsockopt(fd(), SOL_SOCKET, cookie_option, &cookie, &size) == 0 ? cookie : 0;
+}
+
 result<void> socket::send(std::span<const iovec> parts) const {
   msghdr header{};
   header.msg_iov = const_cast<iovec*>(parts.data());

@@ -41,6 +41,9 @@ class socket : public descriptor {
   /// The port id that the kernel gave the socket: what owns a queue. 0 if it is no netlink socket.
   [[nodiscard]] std::uint32_t port_id() const noexcept;
 
+  /// A number for the network namespace that the socket is in (Linux 5.14); 0 where it can't be told.
+  [[nodiscard]] std::uint64_t network_namespace() const noexcept;
+
   /// Sends the parts as one datagram. A netlink request has been carried out when this returns, and an error it met is
   /// already waiting to be received. Errors: those of sendmsg(2), as EMSGSIZE for more than the send buffer holds.
   result<void> send(std::span<const iovec> parts) const;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <future>
 #include <memory>
+#include <optional>
 
 #include "child.hpp"
 #include "flow.hpp"
@@ -446,6 +447,22 @@ TEST_F(two_families, short_timeouts_are_kept) {
   }
   set_verdict(six, read_packet(six).id());
   EXPECT_EQ(flow6().arrived(), "the other's");
+}
+
+TEST_F(two_families, each_has_its_queue_in_the_namespace_it_was_made_in) {
+  const handle four{ipv4, IPQ_COPY_PACKET};
+  std::optional<handle> six;
+  in(far_ns(), [&] {
+    must_run("ip6tables-legacy -w -A INPUT -p udp --dport 5000 -j QUEUE");
+    six.emplace(ipv6, static_cast<uint8_t>(IPQ_COPY_PACKET));
+  });
+  must_run("ip6tables-legacy -w -F");
+  flow6().send("there");
+  const message m = read_packet(*six);
+  EXPECT_EQ(m.packet().hook, 1u);
+  set_verdict(*six, m.id());
+  EXPECT_EQ(flow6().arrived(), "there");
+  pass(four, flow4(), "here");
 }
 
 TEST_F(two_families, queue_numbers_may_differ) {
