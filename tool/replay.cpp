@@ -45,6 +45,10 @@ extern "C" void stop_running(int) {
   running->stop();
 }
 
+bool is_about_output(const ipq::error& what) {
+  return std::string_view(what.operation) == "write output";
+}
+
 /// Ctrl-C ends the reading, and what was done is written and told.
 class stopped_by_signals {
  public:
@@ -95,6 +99,7 @@ class replay {
   ipq::result<void> carry_out(const ipq::packet& packet, const ipq::capture_frame& frame, rules::decision& decided);
   static void drop(rules::decision& decided, std::uint64_t& counter);
   ipq::result<void> release(waiting&& one);
+  ipq::result<void> release_all();
   void record(recording& to, const ipq::packet& packet, const ipq::capture_frame& frame, const ipq::verdict& given);
 
   ipq::capture_reader& from_;
@@ -133,6 +138,13 @@ void replay::record(recording& to, const ipq::packet& packet, const ipq::capture
 ipq::result<void> replay::release(waiting&& one) {
   const auto verdict = one.payload.empty() ? one.verdict : one.verdict.with_payload(std::span(one.payload));
   return std::move(one.packet).set_verdict(verdict);
+}
+
+ipq::result<void> replay::release_all() {
+  while (auto due = delayed_.pop(rules::time::max())) {
+    if (const auto given = release(std::move(*due)); !given) return given;
+  }
+  return from_.flush();
 }
 
 void replay::drop(rules::decision& decided, std::uint64_t& counter) {
@@ -197,11 +209,11 @@ ipq::result<void> replay::run(progress& shown) {
     const auto received = from_.receive();
     if (!received) {
       if (received.error().is(EINTR)) continue;
-      if (!received.error().is(ENODATA)) return std::unexpected(received.error());
-      while (auto due = delayed_.pop(rules::time::max())) {
-        if (const auto given = release(std::move(*due)); !given) return given;
-      }
-      return from_.flush();
+      const ipq::error why = received.error();
+      if (is_about_output(why)) return std::unexpected(why);
+      // What was accepted passes, also where the capture is cut or the reading was stopped.
+      const auto released = release_all();
+      return why.is(ENODATA) ? released : std::unexpected(why);
     }
     for (const ipq::packet& each : *received) {
       if (const auto taken = take(each); !taken) return taken;
@@ -379,9 +391,10 @@ int replay_main(int argc, char** argv) {
   fmt::print(to, "{}", json ? job.to_json() : job.to_text());
   if (!ended) {
     if (ended.error().is(ECANCELED)) return report("replay", {failed, "interrupted"});
-    const std::string_view operation = ended.error().operation;
-    if (operation == "write output") return report("replay", about_file(passed, ended.error()));
-    if (operation == "read capture") return report("replay", about_file(capture, ended.error()));
+    if (is_about_output(ended.error())) return report("replay", about_file(passed, ended.error()));
+    if (std::string_view(ended.error().operation) == "read capture") {
+      return report("replay", about_file(capture, ended.error()));
+    }
     return report("replay", {failed, ended.error().message()});
   }
   return closed ? done : report("replay", closed.error());

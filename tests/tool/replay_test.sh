@@ -247,6 +247,8 @@ refuses() {
 head -c 5000 "$capture" >"$folder/cut"
 refuses 1 "cut: read capture, packet " replay "$folder/cut" accept
 grep -q '^[0-9]* frames, ' "$folder/output" || failed "what is before the cut is not told"
+refuses 1 "cut: read capture, packet " replay "$folder/cut" 'delay 60min' --json --passed "$folder/p"
+same "delayed packets that pass before the cut" "$(verdict "$folder/output" accept)" "$(shark "$folder/p")"
 head -c 9000 "$folder/all" >"$folder/cut_recording"
 refuses 2 "cut_recording: read capture, packet " compare "$folder/icmp" "$folder/cut_recording"
 grep -q '^frame [0-9]*: ' "$folder/output" || failed "what differs before the cut is not told"
@@ -331,7 +333,7 @@ fi
 
 # Ctrl-C and kill: what was done is told.
 for signal in INT TERM; do
-  "$ipq" replay "$capture" accept --pace 0.001 -w "$folder/r" >"$folder/text" 2>"$folder/error" &
+  "$ipq" replay "$capture" 'delay 60min' --pace 0.001 -w "$folder/r" --passed "$folder/p" >"$folder/text" 2>"$folder/error" &
   process=$!
   for _ in $(seq 100); do
     ! grep -q 'SigCgt:.*4002$' "/proc/$process/status" 2>/dev/null || break
@@ -344,5 +346,6 @@ for signal in INT TERM; do
   grep -qx 'ipq replay: interrupted' "$folder/error" || failed "$(cat "$folder/error")"
   grep -q ' frames, [0-9]* packets' "$folder/text" || failed "no summary: $(cat "$folder/text")"
   same "recorded before SIG$signal" "$(sed -n 's/^.* frames, \([0-9]*\) packets.*/\1/p' "$folder/text")" "$(shark "$folder/r")"
+  same "passed before SIG$signal" "$(shark "$folder/r")" "$(shark "$folder/p")"
 done
 echo "${#captures[@]} captures replayed"
