@@ -68,17 +68,23 @@ result<std::size_t> input::read(std::span<std::byte> to) {
     const std::size_t count = std::min(to.size(), packed_.size() - packed_at_);
     std::memcpy(to.data(), packed_.data() + packed_at_, count);
     packed_at_ += count;
+    has_more_ = packed_at_ < packed_.size();
     return count;
   }
   return read_file(to);
 }
 
 result<std::size_t> input::read_packed(std::span<std::byte> to) {
+  has_more_ = false;
   for (;;) {
     const auto done = unpacker_->unpack(std::span(packed_).subspan(packed_at_), to);
     if (!done) return std::unexpected(done.error());
     packed_at_ += done->taken;
-    if (done->given != 0) return done->given;
+    if (done->given != 0) {
+      // What had no room stays in the unpacker.
+      has_more_ = packed_at_ < packed_.size() || done->given == to.size();
+      return done->given;
+    }
     if (done->taken != 0) continue;
     if (at_end_) {
       if (unpacker_->complete() && packed_at_ == packed_.size()) return 0;

@@ -42,6 +42,8 @@ class input {
   [[nodiscard]] int fd() const noexcept { return file_.fd(); }
   /// Whether a read may have to wait: pipes, sockets and terminals.
   [[nodiscard]] bool waits() const noexcept { return waits_; }
+  /// Whether the next read may give something that the file has given already, or tell of damage in it.
+  [[nodiscard]] bool has_more() const noexcept { return has_more_; }
   /// Bytes of the file, 0 where that is not known; and how many of them have been read. Packed, if it is packed.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
@@ -62,6 +64,7 @@ class input {
   std::unique_ptr<unpacker> unpacker_;
   std::vector<std::byte> packed_;  ///< read and not yet unpacked or handed out: [packed_at_, packed_.size())
   std::size_t packed_at_ = 0;
+  bool has_more_ = false;
 };
 
 }  // namespace ipq::capture

@@ -373,7 +373,8 @@ result<batch> capture_reader::core::receive(clock::time_point deadline, bool wai
 
 void capture_reader::core::set_readiness(step where) noexcept {
   if (where == step::not_due) return ready_.set_ready_at(pace_.due());
-  if (where == step::needs_input && window_.file().waits()) return ready_.await_input();
+  const input& file = window_.file();
+  if (where == step::needs_input && file.waits() && !file.has_more()) return ready_.await_input();
   ready_.set_ready();
 }
 

@@ -435,6 +435,42 @@ TEST_F(capture_reader_test, waits_for_a_pipe_and_says_when_it_is_readable) {
   EXPECT_EQ(folder.read("passed"), file);
 }
 
+TEST_F(capture_reader_test, is_readable_as_long_as_there_is_something_to_unpack) {
+  capture_bytes file;
+  file.pcap(101);
+  // More than is unpacked at once, and less than a pipe holds when it is packed.
+  for (unsigned i = 0; i < 3000; ++i) file.frame(udp4(1000, static_cast<char>(i * 7)), i);
+  folder.write("plain", file.data);
+  for (const std::string pack : {"gzip -c", "zstd -qc"}) {
+    SCOPED_TRACE(pack);
+    const std::string command = pack + " " + (folder / "plain") + " >" + (folder / "packed");
+    if (std::system(command.c_str()) != 0) GTEST_SKIP() << "there is no " << pack;
+    const std::string packed = folder.read("packed");
+    ASSERT_LT(packed.size(), 65'536u);
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    ASSERT_EQ(::write(ends[1], packed.data(), packed.size()), static_cast<ssize_t>(packed.size()));
+    auto from = capture_reader::open("/dev/fd/" + std::to_string(ends[0]));
+    ASSERT_TRUE(from) << from.error().message();
+    std::size_t packets = 0, empty = 0, calls = 0;
+    while (is_readable(from->fd()) && calls < 1000) {
+      ++calls;
+      if (const auto all = from->try_receive()) {
+        packets += all->size();
+      } else {
+        ASSERT_TRUE(all.error().is(ETIMEDOUT)) << all.error().message();
+        ++empty;
+      }
+    }
+    EXPECT_EQ(packets, 3000u);
+    EXPECT_LE(empty, 1u) << "it is not said to be readable again and again";
+    ::close(ends[1]);
+    EXPECT_TRUE(is_readable(from->fd())) << "the end is there";
+    EXPECT_TRUE(from->try_receive().error().is(ENODATA));
+    ::close(ends[0]);
+  }
+}
+
 TEST_F(capture_reader_test, needs_no_more_memory_for_a_longer_stream) {
   const auto peak = [] {
     rusage used{};
