@@ -96,7 +96,7 @@ class replay {
 
   outcome<void> open(const std::string& path, recording& into);
   ipq::result<void> take(const ipq::packet& packet);
-  ipq::result<void> carry_out(const ipq::packet& packet, const ipq::capture_frame& frame, rules::decision& decided);
+  ipq::result<void> carry_out(const ipq::packet& packet, rules::decision& decided);
   static void drop(rules::decision& decided, std::uint64_t& counter);
   ipq::result<void> release(waiting&& one);
   ipq::result<void> release_all();
@@ -108,6 +108,7 @@ class replay {
   recording all_;
   std::vector<recording> files_;
   rules::delayed<waiting> delayed_;
+  rules::time latest_ = rules::time::min();  ///< of all packets so far: time does not go back where a capture's does
   std::array<sum, actions.size()> verdicts_;
   std::array<sum, protocol_kinds> protocols_;
   std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0;
@@ -156,16 +157,17 @@ void replay::drop(rules::decision& decided, std::uint64_t& counter) {
 
 ipq::result<void> replay::take(const ipq::packet& packet) {
   const ipq::capture_frame& frame = *from_.frame_of(packet);
-  while (auto due = delayed_.pop(frame.time)) {
+  latest_ = std::max(latest_, frame.time);
+  while (auto due = delayed_.pop(latest_)) {
     if (const auto given = release(std::move(*due)); !given) return given;
   }
-  rules::decision decided = engine_.judge(packet, frame.time);
+  rules::decision decided = engine_.judge(packet, latest_);
   // A live queue has these limits, too: what exceeds one is lost, and nothing but that is counted and recorded of it.
   if (decided.verdict.payload().size() > ipq::verdict::max_payload) drop(decided, too_long_);
   if (decided.duplicate.size() > ipq::verdict::max_payload) {
     duplicates_failed_ += std::exchange(decided.duplicates, 0);
   }
-  if (const auto given = carry_out(packet, frame, decided); !given) return given;
+  if (const auto given = carry_out(packet, decided); !given) return given;
 
   verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);
   protocols_[protocol_of(packet)].add(packet);
@@ -186,8 +188,7 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
 }
 
 /// At once, or by having the packet wait; if it can't, `decided` becomes what is done instead.
-ipq::result<void> replay::carry_out(const ipq::packet& packet, const ipq::capture_frame& frame,
-                                    rules::decision& decided) {
+ipq::result<void> replay::carry_out(const ipq::packet& packet, rules::decision& decided) {
   if (decided.delay.count() == 0) return from_.set_verdict(packet, decided.verdict);
   auto held = from_.hold(packet);
   if (!held && held.error().is(ENOMEM)) {
@@ -198,7 +199,7 @@ ipq::result<void> replay::carry_out(const ipq::packet& packet, const ipq::captur
   const auto payload = decided.verdict.payload();
   waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
   const std::size_t bytes = packet.original_length + payload.size() + decided.duplicate.size();
-  if (delayed_.push(std::move(one), frame.time + decided.delay, bytes)) return {};
+  if (delayed_.push(std::move(one), latest_ + decided.delay, bytes)) return {};
   drop(decided, delay_refused_);
   // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
   return std::move(one.packet).set_verdict(decided.verdict);

@@ -138,6 +138,21 @@ done
 same "duplicates, and those that failed" "1 1" "$(value "$folder/json" duplicates) $(value "$folder/json" duplicates_failed)"
 same "packets with their duplicates" 3 "$(shark "$folder/p")"
 
+echo "captures that are not in the order of their times"
+{
+  printf '\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x65\0\0\0'
+  id=0
+  # 100 s, 100 s, 99.99 s and 101 s.
+  for time in 'd\0\0\0\0\0\0\0' 'd\0\0\0\0\0\0\0' 'c\0\0\0\x30\x1b\x0f\0' 'e\0\0\0\0\0\0\0'; do
+    id=$((id + 1))
+    printf '%b\x1c\0\0\0\x1c\0\0\0\x45\0\0\x1c\0%b\0\0\x40\x11\0\0\x0a\0\0\x01\x0a\0\0\x02\x03\xe8\0\x35\0\x08\0\0' "$time" "\\x0$id"
+  done
+} >"$folder/order"
+for rule in 'rate 1000/s within 1s' 'delay 1ms'; do
+  "$ipq" replay "$folder/order" "$rule" --passed "$folder/p" >/dev/null
+  same "$rule: ids in order" "1 2 3 4" "$(tshark -r "$folder/p" -T fields -e ip.id 2>/dev/null | sed 's/0x0*//' | xargs)"
+done
+
 for _ in $(seq 20); do cat "$capture"; done >"$folder/twenty"
 for _ in $(seq 120); do cat "$folder/twenty"; done >"$folder/many"
 "$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
