@@ -274,8 +274,9 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
     const auto& [packet, frame] = *next;
     if (packet == nullptr) return result.end();
     if (count % 1024 == 0) result.show_progress(*reader);
-    result.compare(*next, *reader, first.judge(*packet, frame->time).verdict,
-                   second.judge(*packet, frame->time).verdict);
+    ipq::packet view;
+    const ipq::packet& seen = as_live(*packet, view);
+    result.compare(*next, *reader, first.judge(seen, frame->time).verdict, second.judge(seen, frame->time).verdict);
     packets.pass();
   }
 }

@@ -97,7 +97,7 @@ class replay {
   outcome<void> open(const std::string& path, recording& into);
   ipq::result<void> take(const ipq::packet& packet);
   ipq::result<void> carry_out(const ipq::packet& packet, rules::decision& decided);
-  static void drop(rules::decision& decided, std::uint64_t& counter);
+  void drop(rules::decision& decided);
   ipq::result<void> release(waiting&& one);
   ipq::result<void> release_all();
   void record(recording& to, const ipq::packet& packet, const ipq::capture_frame& frame, const ipq::verdict& given);
@@ -111,8 +111,7 @@ class replay {
   rules::time latest_ = rules::time::min();  ///< of all packets so far: time does not go back where a capture's does
   std::array<sum, actions.size()> verdicts_;
   std::array<sum, protocol_kinds> protocols_;
-  std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0;
-  std::uint64_t too_long_ = 0, delay_refused_ = 0, duplicates_failed_ = 0;
+  std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0, delay_refused_ = 0;
   fmt::memory_buffer lines_;
 };
 
@@ -148,8 +147,9 @@ ipq::result<void> replay::release_all() {
   return from_.flush();
 }
 
-void replay::drop(rules::decision& decided, std::uint64_t& counter) {
-  ++counter;
+/// As live, what exceeds the limits of what is delayed is lost, and nothing but that is counted and recorded of it.
+void replay::drop(rules::decision& decided) {
+  ++delay_refused_;
   decided.verdict = ipq::verdict::drop();
   decided.delay = {};
   decided.duplicates = 0;
@@ -161,12 +161,8 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
   while (auto due = delayed_.pop(latest_)) {
     if (const auto given = release(std::move(*due)); !given) return given;
   }
-  rules::decision decided = engine_.judge(packet, latest_);
-  // A live queue has these limits, too: what exceeds one is lost, and nothing but that is counted and recorded of it.
-  if (decided.verdict.payload().size() > ipq::verdict::max_payload) drop(decided, too_long_);
-  if (decided.duplicate.size() > ipq::verdict::max_payload) {
-    duplicates_failed_ += std::exchange(decided.duplicates, 0);
-  }
+  ipq::packet view;
+  rules::decision decided = engine_.judge(as_live(packet, view), latest_);
   if (const auto given = carry_out(packet, decided); !given) return given;
 
   verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);
@@ -192,7 +188,7 @@ ipq::result<void> replay::carry_out(const ipq::packet& packet, rules::decision& 
   if (decided.delay.count() == 0) return from_.set_verdict(packet, decided.verdict);
   auto held = from_.hold(packet);
   if (!held && held.error().is(ENOMEM)) {
-    drop(decided, delay_refused_);
+    drop(decided);
     return from_.set_verdict(packet, decided.verdict);
   }
   if (!held) return std::unexpected(held.error());
@@ -200,7 +196,7 @@ ipq::result<void> replay::carry_out(const ipq::packet& packet, rules::decision& 
   waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
   const std::size_t bytes = packet.original_length + payload.size() + decided.duplicate.size();
   if (delayed_.push(std::move(one), latest_ + decided.delay, bytes)) return {};
-  drop(decided, delay_refused_);
+  drop(decided);
   // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
   return std::move(one.packet).set_verdict(decided.verdict);
 }
@@ -259,9 +255,7 @@ std::string replay::to_text() const {
   also(changed_, "changed");
   also(delayed_packets_, "delayed");
   also(duplicates_, "duplicates");
-  also(too_long_, "dropped as what they were changed to is too long");
   also(delay_refused_, "dropped as too many were delayed");
-  also(duplicates_failed_, "duplicates too long to be sent");
 
   text += fmt::format("\n\n{:>12} {:>15}  rule\n", "packets", "bytes");
   for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
@@ -298,13 +292,20 @@ std::string replay::to_json() const {
   using nlohmann::json;
   const auto counts = from_.counts();
   const auto of = [](const sum& each) { return json{{"packets", each.packets}, {"bytes", each.bytes}}; };
-  json made{
-      {"frames", counts.frames},       {"packets", from_.stats().received},   {"not_ip", counts.not_ip},
-      {"malformed", counts.malformed}, {"unknown_link", counts.unknown_link}, {"truncated", truncated_},
-      {"changed", changed_},           {"delayed", delayed_packets_},         {"duplicates", duplicates_},
-      {"too_long", too_long_},         {"delay_refused", delay_refused_},     {"duplicates_failed", duplicates_failed_},
-      {"rules", json::array()},        {"verdicts", json::object()},          {"protocols", json::object()},
-      {"counts", json::object()}};
+  json made{{"frames", counts.frames},
+            {"packets", from_.stats().received},
+            {"not_ip", counts.not_ip},
+            {"malformed", counts.malformed},
+            {"unknown_link", counts.unknown_link},
+            {"truncated", truncated_},
+            {"changed", changed_},
+            {"delayed", delayed_packets_},
+            {"duplicates", duplicates_},
+            {"delay_refused", delay_refused_},
+            {"rules", json::array()},
+            {"verdicts", json::object()},
+            {"protocols", json::object()},
+            {"counts", json::object()}};
   for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
     const auto& count = engine_.counts()[i];
     const auto& origin = engine_.rules()[i];

@@ -46,6 +46,15 @@ ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, con
               }});
 }
 
+const ipq::packet& as_live(const ipq::packet& packet, ipq::packet& view) {
+  constexpr std::size_t most = ipq::verdict::max_payload;
+  if (packet.payload.size() <= most) return packet;
+  view = packet;
+  view.payload = packet.payload.first(most);
+  view.truncated = true;
+  return view;
+}
+
 failure about_file(const std::string& path, const ipq::error& what) {
   const bool read = std::string_view(what.operation).ends_with("capture");
   const std::string standard = read ? "standard input" : "standard output";

@@ -27,6 +27,10 @@ void add_replay_options(command_line& to, replay_options& options);
 [[nodiscard]] ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, const replay_options& from,
                                                    const ipq::capture_reader& names);
 
+/// Where a live queue would have only the beginning of a packet, as the kernel copies at most 65531 bytes, that is put
+/// into `view`, which is returned; else `packet`.
+[[nodiscard]] const ipq::packet& as_live(const ipq::packet& packet, ipq::packet& view);
+
 /// "in.pcap: read capture, packet 7 at byte 1032: ..."; always `failed`, as no kernel is asked for anything.
 [[nodiscard]] failure about_file(const std::string& path, const ipq::error& what);
 
