@@ -98,9 +98,12 @@ place find_packet(std::uint32_t link, bytes data, bool swapped, packet& found,
       return cooked(data, found);
     case link_type::cooked_2:
       return cooked_2(data, found, interface_index);
-    case link_type::null:
+    case link_type::null: {
       if (data.size() < 4) return {};
-      return loopback(data, load<std::uint32_t>(data.data(), swapped));
+      const auto family = load<std::uint32_t>(data.data(), swapped);
+      // It has the byte order of the machine that captured, which need not be that of the file.
+      return loopback(data, (family & 0xffff0000) != 0 ? in_order(family, true) : family);
+    }
     case link_type::loop:
       if (data.size() < 4) return {};
       return loopback(data, read_be32(data, 0));

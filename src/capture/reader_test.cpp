@@ -245,6 +245,15 @@ TEST_F(capture_reader_test, knows_the_families_of_loopback_in_every_byte_order) 
     }
     EXPECT_EQ(take(capture_bytes(swapped).pcap(108).frame(loop.add<std::uint32_t>(24).data + udp6(1)).data).size(), 1u);
   }
+  // A family in the other byte order than the file's: it was written on another machine than captured.
+  for (const bool swapped : {false, true}) {
+    const std::string there = capture_bytes(!swapped).add<std::uint32_t>(2).data,
+                      there_6 = capture_bytes(!swapped).add<std::uint32_t>(30).data,
+                      neither = capture_bytes(!swapped).add<std::uint32_t>(0x10002).data;
+    const auto file = capture_bytes(swapped).pcap(0).frame(there + udp4(1)).frame(there_6 + udp6(1));
+    EXPECT_EQ(take(file.data).size(), 2u) << swapped;
+    EXPECT_TRUE(take(capture_bytes(swapped).pcap(0).frame(neither + udp4(1)).data).empty()) << swapped;
+  }
   for (const auto type : {12u, 14u, 101u}) EXPECT_EQ(take(capture_bytes().pcap(type).frame(udp6(1)).data).size(), 1u);
   EXPECT_EQ(take(capture_bytes().pcap(228).frame(udp4(1)).frame(udp6(1)).data).size(), 1u);
   EXPECT_EQ(take(capture_bytes().pcap(229).frame(udp4(1)).frame(udp6(1)).data).size(), 1u);
