@@ -179,13 +179,13 @@ class address_set::loader {
   void take_entry(std::string_view line) {
     const std::string_view entry = trimmed(line.substr(0, line.find_first_of("#;")));
     if (entry.empty()) return;
-    if (parse_entry(entry, line)) return;
-    // The name of a PeerGuardian entry may hold anything, also what begins a comment elsewhere.
-    const auto colon = line.rfind(':');
-    if (colon != std::string_view::npos) {
+    // The name of a PeerGuardian entry may hold anything: what is an entry by itself, and, where that is none, also
+    // what begins a comment elsewhere.
+    if (parse_named(entry, line) || parse_entry(entry, line) || parse_named(line, line)) return;
+    if (const auto colon = line.rfind(':'); colon != std::string_view::npos) {
       const std::string_view range = trimmed(line.substr(colon + 1));
       if (range.find('-') != std::string_view::npos && ipv4_address::parse(trimmed(range.substr(0, range.find('-'))))) {
-        if (parse_entry(range, line)) return;
+        if (parse_entry(range, line)) return;  // a range that is not whole, of which it says what is wrong
       }
     }
     const std::size_t column = column_of(entry, line);
@@ -195,6 +195,18 @@ class address_set::loader {
 
   static std::size_t column_of(std::string_view part, std::string_view line) noexcept {
     return static_cast<std::size_t>(part.data() - line.data()) + 1;
+  }
+
+  // False if there is no range of IPv4 behind the last colon.
+  bool parse_named(std::string_view text, std::string_view line) {
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos) return false;
+    const std::string_view range = text.substr(colon + 1);
+    const auto dash = range.find('-');
+    if (dash == std::string_view::npos) return false;
+    const std::string_view last = trimmed(range.substr(dash + 1));
+    return ipv4_address::parse(last) &&
+           add_range<ipv4_address>(trimmed(range.substr(0, dash)), last, line, made_.ipv4_);
   }
 
   // False if this is nothing that looks like an entry.

@@ -87,6 +87,28 @@ TEST(address_set, peerguardian) {
   EXPECT_EQ(set.size(), 4u);
 }
 
+// The name may hold anything, also what is an entry, or begins like one.
+TEST(address_set, peerguardian_names_that_look_like_entries) {
+  const auto set = set_of(
+      "192.0.2.1 - old:198.51.100.1-198.51.100.9\n"
+      "10.0.0.0/8 net:198.51.100.21-198.51.100.29\n"
+      "2001:db8::1:198.51.100.31-198.51.100.39\n"
+      "192.0.2.1-192.0.2.9:198.51.100.41 - 198.51.100.49\n"
+      "10.0.0.0/99:198.51.100.51-198.51.100.59 ; why: it is so\n"
+      "Foo:198.51.100.61-198.51.100.69 # why\n");
+  EXPECT_EQ(set.size(), 6u);
+  for (int each : {1, 9, 21, 29, 31, 39, 41, 49, 51, 59, 61, 69}) {
+    EXPECT_TRUE(has(set, "198.51.100." + std::to_string(each))) << each;
+  }
+  for (const char* outside : {"192.0.2.1", "10.0.0.0", "2001:db8::1"}) EXPECT_FALSE(has(set, outside)) << outside;
+  EXPECT_TRUE(has(set_of("2001:db8::5-2001:db8::9\n::ffff:1.2.3.4-::ffff:1.2.3.9"), "::ffff:1.2.3.5"));
+  EXPECT_EQ(faults_of("10.0.0.0/8 net:192.0.2.9-192.0.2.1"),
+            "set:1:16: the range is upside down: 192.0.2.9 is behind 192.0.2.1\n  10.0.0.0/8 net:192.0.2.9-192.0.2.1\n"
+            "                 ^\n");
+  EXPECT_EQ(faults_of("192.0.2.0/33 # see:192.0.2.1-192.0.2.9").substr(0, 49),
+            "set:1:11: expected a prefix length of 0 to 32\n  1");
+}
+
 TEST(address_set, comments_and_white_space) {
   const auto set =
       set_of("# a list\n;of old\n\n \t192.0.2.1 \t# one\n192.0.2.3;two\r\n192.0.2.5 # see:9.9.9.9-9.9.9.10");
