@@ -15,7 +15,11 @@ result<std::unique_ptr<unpacker>> find_unpacker(std::span<const std::byte> begin
   const auto begins_with = [&](const auto& magic) {
     return beginning.size() >= magic.size() && std::ranges::equal(beginning.first(magic.size()), magic);
   };
-  if (!begins_with(gzip) && !begins_with(zstandard)) return nullptr;
+  // A frame that is skipped, as pzstd writes first: 0x50 to 0x5f, and this.
+  constexpr std::array skipped{std::byte{0x2a}, std::byte{0x4d}, std::byte{0x18}};
+  const bool is_skipped = beginning.size() > skipped.size() && (beginning[0] & std::byte{0xf0}) == std::byte{0x50} &&
+                          std::ranges::equal(beginning.subspan(1, skipped.size()), skipped);
+  if (!is_skipped && !begins_with(gzip) && !begins_with(zstandard)) return nullptr;
   auto refused = failed("read capture", EOPNOTSUPP);
   refused.error().advice = "it is packed: unpack it into a file or a pipe, with zcat or zstdcat";
   return refused;

@@ -311,6 +311,37 @@ TEST_F(capture_reader_test, unpacks_gzip_and_zstandard_also_in_several_pieces) {
   }
 }
 
+TEST_F(capture_reader_test, unpacks_gzip_that_is_filled_up_with_zeros) {
+  folder.write("plain", capture_bytes().pcap(101).frame(udp4(1)).frame(udp4(2)).data);
+  const auto pack = [&](std::string_view fillings) {
+    return "cd " + (folder / ".") + " && { gzip -c plain; " + std::string(fillings) + "; } >packed";
+  };
+  if (std::system(pack("head -c 200000 /dev/zero").c_str()) != 0) GTEST_SKIP() << "there is no gzip";
+  EXPECT_EQ(take(folder.read("packed")).size(), 2u);
+  ASSERT_EQ(std::system(pack("head -c 7 /dev/zero; gzip -c plain | tail -c +1").c_str()), 0);
+  auto twice = capture_reader::open(folder / "packed");
+  ASSERT_TRUE(twice);
+  EXPECT_EQ(twice->receive()->size(), 2u);
+  ASSERT_EQ(std::system(pack("head -c 7 /dev/zero; echo garbage").c_str()), 0);
+  auto garbage = capture_reader::open(folder / "packed");
+  ASSERT_TRUE(garbage);
+  EXPECT_EQ(garbage->receive()->size(), 2u);
+  EXPECT_TRUE(garbage->receive().error().is(EBADMSG));
+}
+
+// As pzstd writes it: each frame behind one that says how long it is.
+TEST_F(capture_reader_test, unpacks_zstandard_that_begins_with_a_frame_to_skip) {
+  const std::string plain = folder.write("plain", capture_bytes().pcap(101).frame(udp4(1)).frame(udp4(2)).data);
+  if (std::system(("zstd -qc " + plain + " >" + (folder / "packed")).c_str()) != 0) GTEST_SKIP() << "there is no zstd";
+  const std::string packed = folder.read("packed");
+  for (const char kind : {'\x50', '\x5f'}) {
+    folder.write("capture", kind + std::string("\x2a\x4d\x18\x04\0\0\0size", 11) + packed);
+    auto from = capture_reader::open(folder / "capture");
+    ASSERT_TRUE(from) << from.error().message();
+    EXPECT_EQ(take(*from).size(), 2u);
+  }
+}
+
 // ---- verdicts
 
 TEST_F(capture_reader_test, counts_verdicts_and_what_got_none) {

@@ -35,7 +35,11 @@ class gzip final : public unpacker {
 
   result<progress> unpack(std::span<const std::byte> packed, std::span<std::byte> to) override {
     if (complete_) {
-      if (packed.empty()) return progress{};
+      // Zeros that fill up the last block, of tapes and the like, are the end, too, and gzip passes over them.
+      const auto member = std::ranges::find_if(packed, [](std::byte each) { return each != std::byte{}; });
+      if (packed.empty() || member != packed.begin()) {
+        return progress{static_cast<std::size_t>(member - packed.begin()), 0};
+      }
       if (::inflateReset(&stream_) != Z_OK) return refuse(EBADMSG, "the gzip data is damaged");
       complete_ = false;
     }
@@ -99,7 +103,10 @@ bool begins_with(std::span<const std::byte> bytes, std::initializer_list<unsigne
 result<std::unique_ptr<unpacker>> find_unpacker(std::span<const std::byte> beginning) {
   try {
     if (begins_with(beginning, {0x1f, 0x8b})) return std::make_unique<gzip>();
-    if (begins_with(beginning, {0x28, 0xb5, 0x2f, 0xfd})) return std::make_unique<zstandard>();
+    const bool skipped =  // a frame of something else, as pzstd writes first
+        !beginning.empty() && (beginning[0] & std::byte{0xf0}) == std::byte{0x50} &&
+        begins_with(beginning.subspan(1), {0x2a, 0x4d, 0x18});
+    if (skipped || begins_with(beginning, {0x28, 0xb5, 0x2f, 0xfd})) return std::make_unique<zstandard>();
   } catch (const std::bad_alloc&) {
     return failed("read capture", ENOMEM);
   }
