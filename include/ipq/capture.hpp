@@ -30,7 +30,8 @@ struct capture_options {
 
   /// File to write what passes to, in the capture's own format; empty: none; "-": standard output. Packets are written
   /// in the order of their verdicts, as they came, or with their replacement behind their link header. Frames that
-  /// carry no IP are left out. An existing file is overwritten.
+  /// carry no IP are left out. A length at which the capture cut frames is not kept, as replacements may be longer. An
+  /// existing file is overwritten.
   std::string passed = {};
 
   /// For packets that the program passes over: not answered and not held when the next batch is asked for, or held and

@@ -42,7 +42,26 @@ std::vector<std::byte> options_that_hold(const section& from, const original& fr
   return kept;
 }
 
+/// A simple block whose frame was cut: how long it is the head said, and does not any more.
+bool is_cut_simple(const section& from, const original& frame) noexcept {
+  return from.pcapng && load<std::uint32_t>(frame.record.data(), from.swapped) == block::simple_packet &&
+         load<std::uint32_t>(frame.record.data() + 8, from.swapped) > frame.size;
+}
+
 }  // namespace
+
+bytes section::add(bytes record) {
+  const std::size_t begin = head.size();
+  head.insert(head.end(), record.begin(), record.end());
+  const bytes taken = bytes(head).subspan(begin);
+  const bool is_interface = pcapng && load<std::uint32_t>(taken.data(), swapped) == block::interface;
+  if (pcapng && !is_interface) return taken;
+  std::byte* const at = head.data() + begin + (pcapng ? 12 : 16);
+  const auto snap_length = load<std::uint32_t>(at, swapped);
+  // In pcapng 0 is without a limit; in pcap it is left to readers what that means.
+  if (snap_length != 0 && snap_length < max_frame) put(at, pcapng ? 0 : std::uint32_t{max_frame}, swapped);
+  return taken;
+}
 
 bool passes(const verdict& given) noexcept {
   switch (given.what()) {
@@ -80,6 +99,9 @@ void passed::write(const std::shared_ptr<const section>& from, const original& f
     write_changed(*from, frame, replacement);
   } else if (frame.recorded) {
     write_without_note(*from, frame);
+  } else if (is_cut_simple(*from, frame)) [[unlikely]] {
+    const auto original_size = load<std::uint32_t>(frame.record.data() + 8, from->swapped);
+    write_block(*from, frame, {}, frame.record.subspan(frame.frame_at, frame.size), original_size, {});
   } else {
     output_.append(frame.record);
   }
@@ -116,16 +138,21 @@ void passed::write_changed(const section& from, const original& frame, bytes rep
     put(put(at, link), replacement);
     return;
   }
-  // Simple and old blocks become of the common kind, too: it can say everything.
-  const auto options = options_that_hold(from, frame, true);
+  write_block(from, frame, link, replacement, size_now, options_that_hold(from, frame, true));
+}
+
+/// Simple and old blocks become of the common kind, too: it can say everything.
+void passed::write_block(const section& from, const original& frame, bytes link, bytes rest,
+                         std::uint32_t original_size, bytes options) {
+  const std::size_t size = link.size() + rest.size();
   const auto total = static_cast<std::uint32_t>(32 + padded(size) + options.size());
   std::byte* at = output_.grow(total).data();
   const bool timeless = load<std::uint32_t>(frame.record.data(), from.swapped) == block::simple_packet;
   constexpr std::byte no_time[8]{};
   for (const std::uint32_t value : {block::packet, total, frame.interface}) at = put(at, value, from.swapped);
   at = put(at, timeless ? bytes(no_time) : frame.record.subspan(12, 8));
-  at = put(put(at, size_now, from.swapped), size_now, from.swapped);
-  at = put(put(at, link), replacement);
+  at = put(put(at, static_cast<std::uint32_t>(size), from.swapped), original_size, from.swapped);
+  at = put(put(at, link), rest);
   std::memset(at, 0, padded(size) - size);
   at = put(at + (padded(size) - size), options);
   put(at, total, from.swapped);

@@ -19,6 +19,10 @@ namespace ipq::capture {
 
 /// What stands before the packets of a file or section, for those that are written when another has begun.
 struct section {
+  /// Takes `record`, the next of the head, with no length in it that a replacement may outgrow: readers would not take
+  /// that. Returns what was taken.
+  bytes add(bytes record);
+
   std::vector<std::byte> head = {};
   bool pcapng = false;
   bool swapped = false;
@@ -28,6 +32,7 @@ struct section {
 struct original {
   bytes record = {};
   std::uint32_t frame_at = 0;   ///< in record
+  std::uint32_t size = 0;       ///< of the frame, as far as it was captured
   std::uint32_t link_size = 0;  ///< of the link header
   std::uint32_t interface = 0;
   bytes options = {};
@@ -55,6 +60,8 @@ class passed {
   void begin(const std::shared_ptr<const section>& next);
   void write_without_note(const section& from, const original& frame);
   void write_changed(const section& from, const original& frame, bytes replacement);
+  void write_block(const section& from, const original& frame, bytes link, bytes rest, std::uint32_t original_size,
+                   bytes options);
 
   output output_;
   std::shared_ptr<const section> current_;

@@ -117,6 +117,54 @@ TEST_F(passed_test, has_replacements_behind_their_link_headers) {
   }
 }
 
+// Readers hold frames against the length at which the capture cut them.
+TEST_F(passed_test, says_of_no_length_that_replacements_outgrow_it) {
+  const auto judge = [](const packet& each) {
+    static const std::string longer = udp4(1000, 'r');
+    return each.id == 2 ? verdict::accept().with_payload(bytes_of(longer)) : verdict::accept();
+  };
+  const std::string cut = udp4(100).substr(0, 64), whole = udp4(36), longer = udp4(1000, 'r');
+  for (const bool swapped : {false, true}) {
+    const auto plain = [&](std::uint32_t snap_length, std::string_view second) {
+      std::string head = capture_bytes(swapped).pcap(101).data;
+      head.replace(16, 4, capture_bytes(swapped).add(snap_length).data);
+      return head + capture_bytes(swapped).frame(cut, 0, 0, 128).frame(second).data;
+    };
+    EXPECT_EQ(filter(plain(64, whole), judge), plain(262'144, longer));
+    EXPECT_EQ(filter(plain(300'000, whole), judge), plain(300'000, longer));
+    EXPECT_EQ(filter(plain(0, whole), judge), plain(0, longer));
+
+    // A simple block has as many bytes as that length says, and so becomes one that says it itself.
+    const auto simple = [&](std::uint32_t original, std::string_view bytes) {
+      capture_bytes body(swapped);
+      return body.add(original).add_text(bytes).data;
+    };
+    capture_bytes in(swapped), expected(swapped);
+    in.section().interface(101, "a", {}, 64).interface(101, "b", {}, 300'000);
+    in.block(3, simple(128, cut)).block(3, simple(64, whole)).block(3, simple(64, whole)).packet(cut, 1, 9, 128);
+    expected.section().interface(101, "a").interface(101, "b", {}, 300'000).packet(cut, 0, 0, 128).packet(longer);
+    expected.block(3, simple(64, whole)).packet(cut, 1, 9, 128);
+    EXPECT_EQ(filter(in.data, judge), expected.data) << swapped;
+
+    // Also in a head that is written again, for a packet that was held.
+    capture_bytes later(swapped), written(swapped);
+    later.section().interface(101, "a", {}, 64).block(3, simple(128, cut)).section().interface(101, "b");
+    later.packet(whole);
+    written.section().interface(101, "a").section().interface(101, "b").packet(longer);
+    written.section().interface(101, "a").packet(cut, 0, 0, 128);
+    auto from = capture_reader::open(folder.write("in", later.data), {.passed = folder / "held"});
+    ASSERT_TRUE(from);
+    auto held = from->hold((*from->receive())[0]);
+    ASSERT_TRUE(held);
+    const auto second = from->receive();
+    ASSERT_TRUE(second);
+    EXPECT_TRUE(from->set_verdict((*second)[0], judge((*second)[0])));
+    EXPECT_TRUE(std::move(*held).set_verdict(verdict::accept()));
+    EXPECT_TRUE(from->flush());
+    EXPECT_EQ(folder.read("held"), written.data) << swapped;
+  }
+}
+
 TEST_F(passed_test, of_a_recording_has_what_passes_now_and_nothing_of_what_became_of_it_once) {
   for (const bool swapped : {false, true}) {
     capture_bytes in(swapped), expected(swapped);

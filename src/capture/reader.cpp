@@ -214,7 +214,7 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
     window_.skip(size);
     return step::done;
   }
-  const bytes record = window_.rest().first(size);
+  bytes record = window_.rest().first(size);
   const std::uint32_t type =
       pcapng_ ? in_order(load<std::uint32_t>(record.data()), format_->swapped()) : block::section;
   const bool is_interface = pcapng_ && type == block::interface;
@@ -227,7 +227,7 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
   }
   if (type == block::section || is_interface) {
     if (section_->head.size() + size > max_head) return damaged("a section that describes interfaces with over 16 MiB");
-    section_->head.insert(section_->head.end(), record.begin(), record.end());
+    record = section_->add(record);
   }
   if (type == block::section && pcapng_) {
     // How long the section was; it may be shorter now.
@@ -290,6 +290,7 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
   frame.time = std::chrono::nanoseconds(found.time);
   batch_.complete({.record = record,
                    .frame_at = static_cast<std::uint32_t>(found.data.data() - record.data()),
+                   .size = static_cast<std::uint32_t>(found.data.size()),
                    .link_size = link.header,
                    .interface = found.interface,
                    .options = found.options,
