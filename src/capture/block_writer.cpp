@@ -99,7 +99,8 @@ std::uint32_t block_writer::interface_of(std::string_view name) {
   const auto found = interfaces_.find(name);
   if (found != interfaces_.end()) return found->second;
   body_.clear();
-  append(body_, link_type::ethernet);  // 16 bits, and 16 that are reserved
+  append(body_, static_cast<std::uint16_t>(link_type::ethernet));
+  append(body_, std::uint16_t{0});  // reserved
   append(body_, std::uint32_t{0});
   if (!name.empty()) append_option(body_, option_code::name, bytes_of(name));
   append_option(body_, option_code::time_resolution, nanoseconds);
