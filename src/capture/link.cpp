@@ -116,7 +116,9 @@ place find_packet(std::uint32_t link, bytes data, bool swapped, packet& found,
 std::size_t length_of(bytes packet, bool ipv6) noexcept {
   if (packet.size() < (ipv6 ? 6u : 4u)) return 0;
   const std::size_t length = read_be16(packet, ipv6 ? 4 : 2);
-  return ipv6 && length != 0 ? 40 + length : length;
+  constexpr std::byte nothing{59};  // next header, which no jumbogram has
+  const bool is_empty = ipv6 && packet.size() > 6 && packet[6] == nothing;
+  return ipv6 && (length != 0 || is_empty) ? 40 + length : length;
 }
 
 // An error points to literals, so every number that tcpdump.org has given has one.

@@ -184,6 +184,20 @@ TEST_F(capture_reader_test, takes_metadata_from_ethernet_and_its_tags) {
   EXPECT_EQ(from.stats().malformed, 1u);
 }
 
+TEST_F(capture_reader_test, cuts_padding_off_behind_an_ipv6_packet_with_nothing_in_it) {
+  std::string empty = udp6(0).substr(0, 40);
+  empty[4] = empty[5] = 0;
+  empty[6] = 59;  // no next header
+  std::string not_yet_cut = udp6(20);
+  not_yet_cut[4] = not_yet_cut[5] = 0;
+  const auto all = take(
+      capture_bytes().pcap(1).frame(ethernet(0x86dd) + empty + "pading").frame(ethernet(0x86dd) + not_yet_cut).data);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(text_of(all[0]->payload), empty);
+  EXPECT_EQ(all[0]->original_length, 40u);
+  EXPECT_EQ(all[1]->payload.size(), 68u) << "a length of 0 says nothing there";
+}
+
 TEST_F(capture_reader_test, takes_metadata_from_cooked_headers) {
   capture_bytes one(true), two(true);
   one.add<std::uint16_t>(4).add<std::uint16_t>(1).add<std::uint16_t>(6).add_text("abcdef").add<std::uint16_t>(0);
