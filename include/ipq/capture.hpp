@@ -54,7 +54,8 @@ struct capture_frame {
   std::optional<recorded_verdict> recorded = {};
 };
 
-/// Frames = packets received + not_ip + malformed + unknown_link.
+/// Frames = packets received + not_ip + malformed + unknown_link; in a recording there is one more for each packet that
+/// was changed: what replaced it.
 struct capture_counts {
   std::uint64_t frames = 0;
   std::uint64_t not_ip = 0;        ///< ARP and the like: passed over
