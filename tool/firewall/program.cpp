@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -83,9 +84,14 @@ program_result run_program(const std::vector<std::string>& words, std::string_vi
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
+    const auto give_up = [&] {
+      const int error = errno;
+      if (error != ENOENT) static_cast<void>(::dprintf(out.fd(), "%s", std::strerror(error)));
+      ::_exit(error == ENOENT ? 127 : 126);
+    };
     // Away from the numbers that are about to be taken.
-    const int kept = inherited >= 0 ? ::fcntl(inherited, F_DUPFD, 3) : -1;
-    if (inherited >= 0 && kept < 0) ::_exit(126);
+    const int kept = inherited >= 0 && inherited < 3 ? ::fcntl(inherited, F_DUPFD, 3) : inherited;
+    if (inherited >= 0 && kept < 0) give_up();
     ::dup2(in.fd(), 0);
     ::dup2(out.fd(), 1);
     ::dup2(out.fd(), 2);
@@ -95,7 +101,7 @@ program_result run_program(const std::vector<std::string>& words, std::string_vi
     ::setenv("LC_ALL", "C", 1);
     if (own_lock) ::setenv("XTABLES_LOCKFILE", "/proc/self/fd/0", 1);
     ::execvp(argv[0], argv.data());
-    ::_exit(errno == ENOENT ? 127 : 126);
+    give_up();
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
