@@ -258,7 +258,10 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
     // Refused only where the socket is no socket of the kernel's, as in tests.
     static_cast<void>(socket_.enable_timestamps());
   }
+  const std::uint32_t drops = shared_ ? socket_.drops() : 0;
   const auto sent = ask(wanted, note);
+  // While messages are lost the kernel's answer may be one of them, and the old mode must not stay.
+  if (shared_ && socket_.drops() != drops) setting.arriving = copies;
   if (!sent && wanted.command) bound_ = false;
   return sent;
 }
