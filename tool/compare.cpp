@@ -275,7 +275,7 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
     if (packet == nullptr) return result.end();
     if (count % 1024 == 0) result.show_progress(*reader);
     ipq::packet view;
-    const ipq::packet& seen = as_live(*packet, view);
+    const ipq::packet& seen = *as_live(*packet, view);
     result.compare(*next, *reader, first.judge(seen, frame->time).verdict, second.judge(seen, frame->time).verdict);
     packets.pass();
   }

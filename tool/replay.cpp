@@ -162,7 +162,7 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
     if (const auto given = release(std::move(*due)); !given) return given;
   }
   ipq::packet view;
-  rules::decision decided = engine_.judge(as_live(packet, view), latest_);
+  rules::decision decided = engine_.judge(*as_live(packet, view), latest_);
   if (const auto given = carry_out(packet, decided); !given) return given;
 
   verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);

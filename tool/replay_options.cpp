@@ -46,13 +46,13 @@ ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, con
               }});
 }
 
-const ipq::packet& as_live(const ipq::packet& packet, ipq::packet& view) {
+const ipq::packet* as_live(const ipq::packet& packet, ipq::packet& view) {
   constexpr std::size_t most = ipq::verdict::max_payload;
-  if (packet.payload.size() <= most) return packet;
+  if (packet.payload.size() <= most) return &packet;
   view = packet;
   view.payload = packet.payload.first(most);
   view.truncated = true;
-  return view;
+  return &view;
 }
 
 failure about_file(const std::string& path, const ipq::error& what) {

@@ -29,9 +29,9 @@ void add_replay_options(command_line& to, replay_options& options);
 
 /// Where a live queue would have only the beginning of a packet, as the kernel copies at most 65531 bytes, that is put
 /// into `view`, which is returned; else `packet`.
-[[nodiscard]] const ipq::packet& as_live(const ipq::packet& packet, ipq::packet& view);
+[[nodiscard]] const ipq::packet* as_live(const ipq::packet& packet, ipq::packet& view);
 
-/// "in.pcap: read capture, packet 7 at byte 1032: ..."; always `failed`, as no kernel is asked for anything.
+/// "in.pcap: read capture, packet 7 at byte 1032: ..."; `failed`, or `no_rights` where the file may not be used.
 [[nodiscard]] failure about_file(const std::string& path, const ipq::error& what);
 
 /// What packets carry, to be counted: IANA's number, or what keeps it from being known.
