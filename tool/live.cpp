@@ -202,7 +202,8 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   for (ipq::queue& each : shared_->queues) {
     if (const auto sent = each.flush(); !sent) shared_->fail(sent.error());
   }
-  if (selected_) {
+  // A table that is empty goes with the session, behind the queues.
+  if (selected_ && !selected_->empty_table()) {
     if (auto removed = selected_->remove(); !removed) shared_->fail(removed.error());
   }
   // From here on nobody reads signals.

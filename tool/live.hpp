@@ -124,10 +124,10 @@ class live_session {
 
   const char* command_;
   const live_options* options_;
+  std::optional<firewall::selection> selected_;  ///< goes behind the queues, as with it would go what waits there
   std::unique_ptr<shared> shared_;
   bool has_begun_ = false;
   bool accepts_rest_ = false;  ///< what waits at the end
-  std::optional<firewall::selection> selected_;
   std::unique_ptr<service_manager> manager_ = std::make_unique<service_manager>();
 };
 

@@ -40,7 +40,8 @@ while kill -0 "$machine" 2>/dev/null; do
     echo "  $(cat "$share/booted")"
     reported=$SECONDS
   elif [ "$reported" != 0 ] && [ $((SECONDS - reported)) -ge 20 ]; then
-    echo "  $(results) of $total tests after $((SECONDS - start)) s"
+    # Runs of a whole binary are not in the sum.
+    echo "  $(results) tests of $total and more after $((SECONDS - start)) s"
     reported=$SECONDS
   fi
   saying=$(stat -c %s "$folder/console.log" "$share"/* 2>/dev/null || true)

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <regex>
 #include <thread>
@@ -323,7 +324,14 @@ TEST_F(rules, new_ones_that_delay_get_room_in_the_queue) {
 // Whoever would read what it says has gone: it loads rules and ends all the same.
 TEST_F(rules, reload_with_nobody_to_tell) {
   write("rules", "accept\n");
-  live_command command(on_flow({"-f", path("rules")}), {"bash", "-c", "exec \"$@\" 2> >(head -n1 >/dev/null)", "-"});
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe(ends), 0);
+  std::optional<kernel_tests::descriptor> reader(std::in_place, ends[0], "pipe");
+  const kernel_tests::descriptor writer(ends[1], "pipe");
+  ::fcntl(reader->get(), F_SETFD, FD_CLOEXEC);
+  live_command command(on_flow({"-f", path("rules")}),
+                       {"bash", "-c", "exec \"$@\" 2>&" + std::to_string(writer.get()), "-"});
+  reader.reset();
   for (int i = 0; i < 2; ++i) {
     command.signal(SIGHUP);
     EXPECT_TRUE(command.notice().starts_with("RELOADING=1"));

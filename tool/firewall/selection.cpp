@@ -83,6 +83,11 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
   return fail(kernel_lacks, fmt::format("neither nft nor iptables takes the rules: {}", refusals));
 }
 
+bool selection::empty_table() {
+  return installed_ && installed_->owner &&
+         installed_->owner->run(fmt::format("flush table inet {}", installed_->name.table_name())).has_value();
+}
+
 outcome<void> selection::remove() {
   if (!installed_) return {};
   const auto name = installed_->name.name();

@@ -31,6 +31,9 @@ class selection {
   /// As remove(), which tells more.
   ~selection();
 
+  /// Takes the rules out of nft's table, which stays until remove() or the end of this object: with its hooks the
+  /// kernel drops what waits in the queues. False: there is no such table, or it could not be emptied.
+  [[nodiscard]] bool empty_table();
   /// Takes the rules away and waits until they are. Works without any right or privilege. Failure: failed, what is left
   /// and how to remove it.
   outcome<void> remove();
