@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# What scripts/fuzz.sh says of fuzzers that find nothing and of one that finds something.
+# usage: script_test.sh SOURCE
+set -euo pipefail
+export LC_ALL=C
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# fuzzer NAME STATUS
+fuzzer() {
+  mkdir -p "$folder/source/fuzz/corpus/$1" "$folder/build/fuzz"
+  printf '#!/bin/sh\necho "stat::number_of_executed_units: 20"\necho "stat::average_exec_per_sec: 10"\nexit %s\n' "$2" \
+    >"$folder/build/fuzz/fuzz_$1"
+  chmod 755 "$folder/build/fuzz/fuzz_$1"
+}
+# expect STATUS PATTERN
+expect() {
+  local status=0 output
+  output=$("$script" "$folder/source" "$folder/build" --for 1s 2>&1) || status=$?
+  if [ "$status" != "$1" ] || ! grep -q "$2" <<<"$output"; then
+    printf 'failed: status %s, not %s, or nothing says %s: %s\n' "$status" "$1" "$2" "$output"
+    exit 1
+  fi
+}
+
+script=$1/scripts/fuzz.sh
+for name in one two three; do fuzzer "$name" 0; done
+expect 0 '^60 inputs in 3 targets$'
+fuzzer two 77
+expect 1 '^two  *failed$'
+echo "they are told apart"
