@@ -19,8 +19,8 @@
 namespace ipq {
 
 struct capture_options {
-  std::uint8_t hook =
-      2;  ///< of all packets, but for those of a recording, which says its own; as packet::hook, 0 to 4 (EINVAL)
+  /// Of all packets, but for those of a recording, which says its own; as packet::hook, 0 to 4 (EINVAL).
+  std::uint8_t hook = 2;
   /// Name of the interface of packets whose file names none, as pcap never does. Empty: such packets have no interface.
   std::string interface = {};
 

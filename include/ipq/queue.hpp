@@ -31,9 +31,8 @@ struct queue_options {
 
   bool metadata_only = false;    ///< no payload (NFQNL_COPY_META); not together with copy_range (EINVAL)
   std::uint32_t copy_range = 0;  ///< bytes of each packet, at most 65531; 0 all. A packet that has more is `truncated`
-  std::uint32_t max_length =
-      1024;  ///< packets that may wait for a verdict, at least 1 (EINVAL); the next are dropped, and counted
-  bool fail_open = false;  ///< accept instead of drop what finds the queue or the receive buffer full
+  std::uint32_t max_length = 1024;  ///< packets that may wait, at least 1 (EINVAL); the next are dropped, and counted
+  bool fail_open = false;           ///< accept instead of drop what finds the queue or the receive buffer full
   bool gso = false;        ///< take segments unsplit: several times faster for TCP; such packets have `gso` set
   bool conntrack = false;  ///< connection of each packet; kernels without CONFIG_NETFILTER_NETLINK_GLUE_CT refuse
   bool uid_gid = false;    ///< owner of the sending socket, of packets sent by this machine

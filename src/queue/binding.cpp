@@ -185,8 +185,8 @@ result<void> change_max_length(const netlink::socket& connection, const queue_op
   }
   // Never less: what it holds now would be lost.
   if (options.receive_buffer == 0) connection.grow_receive_buffer(needed_receive_buffer(options, packets));
-  const wire::config wanted{
-      .queue = options.number, .sequence = 0, .max_length = packets};  // no answer is taken for one to a bind
+  // No answer to number 0 is taken for one to a bind.
+  const wire::config wanted{.queue = options.number, .sequence = 0, .max_length = packets};
   alignas(4) std::byte request[wire::max_config_size];
   const std::size_t length = wire::encode_config(wanted, request);
   if (const auto sent = connection.send(std::span<const std::byte>(request, length)); !sent) {

@@ -121,6 +121,10 @@ result<void> sender::flush(std::span<answer> batch) {
 
 result<void> sender::send_now(std::uint32_t id, const verdict& given) {
   const std::lock_guard locked(mutex_);
+  return send_alone(id, given);
+}
+
+result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
   now_.add(id, given, 1);
   const auto sent = now_.send(*to_);
   now_.clear();
@@ -142,11 +146,7 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
     // The bytes are the caller's only until we return; what was decided before goes before.
     if (const auto added = add_held(); !added) return added;
     if (const auto sent = send_out(); !sent) return sent;
-    now_.add(id, given, 1);
-    const auto sent = now_.send(*to_);
-    now_.clear();
-    if (!sent) return sent;
-    ++counter_of(given.what());
+    if (const auto sent = send_alone(id, given); !sent) return sent;
     --held_;
     return {};
   }

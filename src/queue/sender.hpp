@@ -85,6 +85,7 @@ class sender final : public held_packet::keeper {
   result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
   result<void> add_held();
   result<void> send_out();
+  result<void> send_alone(std::uint32_t id, const verdict& given);
   void take_back(verdict::action what, std::uint64_t count, std::uint64_t& to) noexcept;
   [[nodiscard]] bool must_send_held() noexcept;
   [[nodiscard]] std::uint64_t& counter_of(verdict::action what) noexcept;
