@@ -9,6 +9,7 @@
 #include <new>
 
 #include "capture/input.hpp"
+#include "capture/packing.hpp"
 
 namespace ipq::capture {
 namespace {
@@ -93,20 +94,18 @@ class zstandard final : public unpacker {
   bool damaged_ = false;
 };
 
-bool begins_with(std::span<const std::byte> bytes, std::initializer_list<unsigned char> magic) {
-  return bytes.size() >= magic.size() &&
-         std::equal(magic.begin(), magic.end(), bytes.begin(), [](auto a, auto b) { return std::byte{a} == b; });
-}
-
 }  // namespace
 
 result<std::unique_ptr<unpacker>> find_unpacker(std::span<const std::byte> beginning) {
   try {
-    if (begins_with(beginning, {0x1f, 0x8b})) return std::make_unique<gzip>();
-    const bool skipped =  // a frame of something else, as pzstd writes first
-        !beginning.empty() && (beginning[0] & std::byte{0xf0}) == std::byte{0x50} &&
-        begins_with(beginning.subspan(1), {0x2a, 0x4d, 0x18});
-    if (skipped || begins_with(beginning, {0x28, 0xb5, 0x2f, 0xfd})) return std::make_unique<zstandard>();
+    switch (find_packing(beginning)) {
+      case packing::gzip:
+        return std::make_unique<gzip>();
+      case packing::zstandard:
+        return std::make_unique<zstandard>();
+      case packing::none:
+        break;
+    }
   } catch (const std::bad_alloc&) {
     return failed("read capture", ENOMEM);
   }
