@@ -268,13 +268,13 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
   if (!reader) return fail_with(about_file(capture, reader.error()));
   rules::engine first = make_engine(compiled[0], options, *reader), second = make_engine(compiled[1], options, *reader);
   cursor packets(*reader);
+  ipq::packet view;  // of one that is longer than live
   for (std::uint64_t count = 0;; ++count) {
     const auto next = packets.look();
     if (!next) return fail_with(about_file(capture, next.error()));
     const auto& [packet, frame] = *next;
     if (packet == nullptr) return result.end();
     if (count % 1024 == 0) result.show_progress(*reader);
-    ipq::packet view;
     const ipq::packet& seen = *as_live(*packet, view);
     result.compare(*next, *reader, first.judge(seen, frame->time).verdict, second.judge(seen, frame->time).verdict);
     packets.pass();

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "progress.hpp"
-#include "say.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string>
+
+#include "say.hpp"
 
 namespace tool {
 

@@ -108,6 +108,7 @@ class replay {
   recording all_;
   std::vector<recording> files_;
   rules::delayed<waiting> delayed_;
+  ipq::packet view_;                         ///< of one that is longer than live; made once
   rules::time latest_ = rules::time::min();  ///< of all packets so far: time does not go back where a capture's does
   std::array<sum, actions.size()> verdicts_;
   std::array<sum, protocol_kinds> protocols_;
@@ -161,8 +162,7 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
   while (auto due = delayed_.pop(latest_)) {
     if (const auto given = release(std::move(*due)); !given) return given;
   }
-  ipq::packet view;
-  rules::decision decided = engine_.judge(*as_live(packet, view), latest_);
+  rules::decision decided = engine_.judge(*as_live(packet, view_), latest_);
   if (const auto given = carry_out(packet, decided); !given) return given;
 
   verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);
