@@ -24,6 +24,12 @@ namespace {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
+void say_why_aborted(int signal, siginfo_t* info, void*) {
+  static constexpr std::string_view late = "the watchdog of network_test: the test hangs\n";
+  if (info->si_code == SI_TIMER) static_cast<void>(write(STDERR_FILENO, late.data(), late.size()));
+  raise(signal);
+}
+
 bool write_file(const char* path, const std::string& text) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
@@ -138,6 +144,10 @@ network_test::network_test() {
   event.sigev_notify = SIGEV_SIGNAL;
   event.sigev_signo = SIGABRT;
   if (timer_create(CLOCK_MONOTONIC, &event, &watchdog_) != 0) fail("make a timer");
+  struct sigaction told {};
+  told.sa_sigaction = say_why_aborted;
+  told.sa_flags = SA_SIGINFO | static_cast<int>(SA_RESETHAND);
+  sigaction(SIGABRT, &told, nullptr);
   // Before ctest loses its patience, which would not end children: after 50 s as a rule.
   const itimerspec once{{}, {3 * patience.count() + 5, 0}};
   timer_settime(watchdog_, 0, &once, nullptr);
