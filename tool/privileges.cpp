@@ -110,6 +110,7 @@ constexpr int allowed_calls[] = {
     SCMP_SYS(gettid),
     SCMP_SYS(getuid),
     SCMP_SYS(geteuid),
+    SCMP_SYS(capget),
     SCMP_SYS(getrusage),
     SCMP_SYS(restart_syscall),
     SCMP_SYS(nanosleep),

@@ -64,7 +64,7 @@ struct queue_options {
   /// once, and by itself. Not negative (EINVAL).
   std::chrono::milliseconds verdict_delay{5};
 
-  /// For packets that wait when the queue is closed. Where a verdict could not be sent, all are dropped.
+  /// For packets that wait when the queue is closed. Where a verdict could not be sent or was refused, all are dropped.
   enum class closing : std::uint8_t { drop_waiting, accept_waiting };
   closing at_close = closing::drop_waiting;
 };
@@ -74,7 +74,8 @@ struct queue_options {
 /// Verdicts are collected, and sent together in order of arrival: when the last packet of a batch has its verdict, with
 /// every receive() before it reads or waits, by flush(), and when queue_options::verdict_delay has passed. A run of
 /// equal verdicts goes out as one batch verdict where every earlier packet is decided, so that it can't hit a packet
-/// that is not.
+/// that is not; and none does once a verdict was refused, as that packet waits on. To know, the thread looks for its
+/// CAP_NET_ADMIN before it sends (capget(2)).
 ///
 /// fork(2): the queue is served by whichever process receives. The copy of a child that has not received sends nothing
 /// when it or its held packets are destroyed.

@@ -54,7 +54,7 @@ class queue::core {
         late_(options.verdict_delay),
         // What a message costs is at most twice its length and a kilobyte.
         fills_buffer_(std::max<std::size_t>(1, socket_.receive_buffer() / (2 * queues::largest_message(options)))),
-        sender_(std::make_shared<queues::sender>(socket_, options.number, options.unanswered, options.verdict_delay)) {
+        sender_(std::make_shared<queues::sender>(socket_, options)) {
     packets_.resize(batch_size);
     answers_.resize(batch_size);
     events_.reserve(batch_size + 1);  // each verdict of the last batch, and an overrun
@@ -140,8 +140,9 @@ queue::core::~core() {
   }
   const auto finished = finish_batch();
   const auto closed = sender_->close();
-  // What could not be sent may be a drop, which must not become an accept.
-  if (options_.at_close != queue_options::closing::accept_waiting || !finished || !closed) return;
+  if (options_.at_close != queue_options::closing::accept_waiting) return;
+  // What could not be sent or was refused may be a drop, which must not become an accept.
+  if (!finished || !closed || sender_->any_refused()) return;
   // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare. What the one
   // before has left may have any ids: once around, and over the wrap.
   constexpr std::uint32_t beyond = 1u << 30;

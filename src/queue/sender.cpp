@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <numeric>
 
+#include "netlink/capability.hpp"
+
 namespace ipq::queues {
 namespace {
 
@@ -19,9 +21,15 @@ bool alike(const verdict& a, const verdict& b) noexcept {
 
 }  // namespace
 
-sender::sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered,
-               std::chrono::milliseconds most_delay)
-    : to_(&to), unanswered_(unanswered), merges_(most_delay.count() != 0), late_(most_delay), out_(queue), now_(queue) {
+sender::sender(const netlink::socket& to, const queue_options& options)
+    : to_(&to),
+      unanswered_(options.unanswered),
+      merges_(options.verdict_delay.count() != 0),
+      // A socket of a scripted kernel has no port id, and its thread needs no right.
+      must_know_refused_((merges_ || options.at_close == queue_options::closing::accept_waiting) && to.port_id() != 0),
+      late_(options.verdict_delay),
+      out_(options.number),
+      now_(options.number) {
   decided_by_holders_.reserve(outgoing::max_verdicts);
 }
 
@@ -41,8 +49,13 @@ std::uint64_t& sender::counter_of(verdict::action what) noexcept {
   return counted_.dropped;
 }
 
+void sender::look_for_right() noexcept {
+  if (must_know_refused_ && !any_refused_) any_refused_ = !netlink::has_net_admin();
+}
+
 result<void> sender::send_out() {
   const datagram_load load = out_.load();
+  if (load.messages != 0) look_for_right();
   if (const auto sent = out_.send(*to_); !sent) return sent;
   for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
     if (load.verdicts[i] != 0) counter_of(static_cast<verdict::action>(i)) += load.verdicts[i];
@@ -97,7 +110,7 @@ result<void> sender::flush(std::span<answer> batch) {
   // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
   // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet). A packet whose verdict was
   // refused waits on.
-  bool all_decided = merges_ && held_ == 0 && counted_.refused == 0;
+  bool all_decided = merges_ && held_ == 0;
   for (std::size_t i = 0; i < batch.size();) {
     const answer& first = batch[i];
     if (first.how != answer::state::decided) {
@@ -106,7 +119,7 @@ result<void> sender::flush(std::span<answer> batch) {
       continue;
     }
     std::size_t end = i + 1;
-    if (all_decided && fits_batch(first.given)) {
+    if (all_decided && !any_refused_ && fits_batch(first.given)) {
       while (end < batch.size() && batch[end].how == answer::state::decided && alike(first.given, batch[end].given)) {
         ++end;
       }
@@ -125,6 +138,7 @@ result<void> sender::send_now(std::uint32_t id, const verdict& given) {
 }
 
 result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
+  look_for_right();
   now_.add(id, given, 1);
   const auto sent = now_.send(*to_);
   now_.clear();
@@ -184,6 +198,7 @@ void sender::take_back(verdict::action what, std::uint64_t count, std::uint64_t&
 
 std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept {
   const std::lock_guard locked(mutex_);
+  if (code != ENOENT) any_refused_ = true;
   if (code == EPERM) {
     // An answer to a later message, as where the queue is somebody else's, is about what the first one's has counted.
     if (!cookie.first && refused_whole_) return 0;
@@ -200,6 +215,11 @@ std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cook
   }
   take_back(cookie.what, cookie.count, code == ENOENT ? counted_.gone : counted_.refused);
   return cookie.count;
+}
+
+bool sender::any_refused() const noexcept {
+  const std::lock_guard locked(mutex_);
+  return any_refused_;
 }
 
 void sender::count_unanswered() noexcept {

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "ipq/error.hpp"
+#include "ipq/queue.hpp"
 #include "ipq/source.hpp"
 #include "ipq/verdict.hpp"
 #include "netlink/socket.hpp"
@@ -35,8 +35,7 @@ struct answer {
 class sender final : public held_packet::keeper {
  public:
   /// `to` lives until close().
-  sender(const netlink::socket& to, std::uint16_t queue, const verdict& unanswered,
-         std::chrono::milliseconds most_delay);
+  sender(const netlink::socket& to, const queue_options& options);
 
   /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
   /// order of arrival. Errors: those of sending; all of it stays for the next call.
@@ -66,6 +65,8 @@ class sender final : public held_packet::keeper {
   /// The kernel refused the message of this id. Returns how many verdicts that are: without the right it looks at no
   /// message behind the first of a datagram (nfnetlink_rcv).
   std::uint32_t count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept;
+  /// Whether packets wait on as their verdict was refused, or will be: what waits is not all undecided then.
+  [[nodiscard]] bool any_refused() const noexcept;
   void count_unanswered() noexcept;
   /// What of `received` has which verdict. Meanwhile `look` adds the rest: no verdict is sent until it returns.
   [[nodiscard]] statistics stats(const std::atomic<std::uint64_t>& received,
@@ -84,6 +85,7 @@ class sender final : public held_packet::keeper {
  private:
   result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
   result<void> add_held();
+  void look_for_right() noexcept;
   result<void> send_out();
   result<void> send_alone(std::uint32_t id, const verdict& given);
   void take_back(verdict::action what, std::uint64_t count, std::uint64_t& to) noexcept;
@@ -93,7 +95,9 @@ class sender final : public held_packet::keeper {
   mutable std::mutex mutex_;
   const netlink::socket* to_;
   const verdict unanswered_;
-  const bool merges_;  ///< equal runs into one, of which the kernel tells only together that they are gone
+  const bool merges_;             ///< equal runs into one, of which the kernel tells only together that they are gone
+  const bool must_know_refused_;  ///< at once: what the kernel says of it stands behind what else is unread
+  bool any_refused_ = false;
   fork_mark ours_;
   bool reader_waits_ = false;
   std::optional<std::uint32_t> all_before_ = {};

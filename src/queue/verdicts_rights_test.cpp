@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -110,6 +111,61 @@ TEST_F(live_verdict, regress_packets_of_refused_verdicts_do_not_get_those_of_lat
   EXPECT_EQ(must_stats(q).in_kernel->waiting, 3u);
   EXPECT_EQ(q.stats().refused, 3u);
   expect_sum(q);
+}
+
+// The kernel says so behind the packets that wait: by then these have their verdicts.
+TEST_F(live_verdict, regress_packets_of_verdicts_that_are_yet_to_be_refused_do_not_get_those_of_later_ones) {
+  queued();
+  queue q = must_open();
+  constexpr int batches = 2, batch_size = 64, all = batches * batch_size + 8;
+  for (int i = 0; i < all; ++i) flow4().send(std::to_string(i));
+  {
+    const batch got = must(q.receive(soon()));
+    ASSERT_EQ(got.size(), std::size_t{batch_size});
+    const unit_tests::without_net_admin powerless;
+    for (const packet& p : got) must(q.set_verdict(p, verdict::drop()));
+  }
+  receive_all(q, all - batch_size, [&](const packet& p) { must(q.set_verdict(p, verdict::accept())); });
+  std::vector<std::string> wanted;
+  for (int i = batch_size; i < all; ++i) wanted.push_back(std::to_string(i));
+  EXPECT_EQ(arrivals(wanted.size()), wanted);
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_EQ(q.stats().refused, std::uint64_t{batch_size});
+  expect_sum(q);
+}
+
+TEST_F(live_verdict, regress_packet_of_a_holder_without_the_right_does_not_get_the_verdict_of_later_ones) {
+  queued();
+  queue q = must_open();
+  flow4().send("held");
+  std::optional<held_packet> held = must(q.hold(must(q.try_receive())[0]));
+  constexpr int others = 70;
+  for (int i = 0; i < others; ++i) flow4().send(std::to_string(i));
+  std::thread([&] {
+    const unit_tests::without_net_admin powerless;
+    must(std::move(*held).set_verdict(verdict::drop()));
+  }).join();
+  receive_all(q, others, [&](const packet& p) { must(q.set_verdict(p, verdict::accept())); });
+  std::vector<std::string> wanted;
+  for (int i = 0; i < others; ++i) wanted.push_back(std::to_string(i));
+  EXPECT_EQ(arrivals(wanted.size()), wanted);
+  EXPECT_TRUE(flow4().nothing_arrived());
+  expect_sum(q);
+}
+
+TEST_F(live_verdict, regress_what_was_refused_is_not_accepted_at_the_end) {
+  queued();
+  for (const std::chrono::milliseconds delay : {5ms, 0ms}) {
+    std::optional<queue> q = must_open({.verdict_delay = delay, .at_close = queue_options::closing::accept_waiting});
+    flow4().send("dropped");
+    const batch got = must(q->receive(soon()));
+    {
+      const unit_tests::without_net_admin powerless;
+      must(q->set_verdict(got[0], verdict::drop()));
+    }
+    q.reset();
+    EXPECT_TRUE(flow4().nothing_arrived());
+  }
 }
 
 // Accepted or dropped at once, later on another thread, after some rounds through the queue, or forgotten.

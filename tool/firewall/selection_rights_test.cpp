@@ -743,9 +743,12 @@ TEST_F(owned_tables, go_although_a_program_that_was_started_goes_on) {
 // libnftables would end the process.
 TEST_F(owned_tables, without_a_socket_are_refused) {
   child owner([](const child::line& line) {
-    const rlimit none{0, 0};
+    rlimit usual{};
+    ::getrlimit(RLIMIT_NOFILE, &usual);
+    const rlimit none{0, usual.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &none);
     const auto made = nftables().run(table());
+    ::setrlimit(RLIMIT_NOFILE, &usual);  // whoever looks for leaks at the end reads /proc
     line.say(made ? "made" : made.error().message);
   });
   EXPECT_EQ(owner.hear(), "no connection to nftables: Too many open files");
