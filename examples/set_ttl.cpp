@@ -9,8 +9,7 @@
 int main() {
   auto queue = ipq::queue::open({.number = 0});
   if (!queue) return std::cerr << queue.error().message() << '\n', 1;
-  std::vector<std::byte> buffer;  // one for all packets: it is sent before the next one comes
-  const auto ended = ipq::serve(*queue, [&](const ipq::packet& packet) {
+  const auto ended = ipq::serve(*queue, [](const ipq::packet& packet, std::vector<std::byte>& buffer) {
     auto editor = ipq::packet_editor::edit(packet, buffer);
     if (!editor) return ipq::verdict::accept();  // truncated, or no IP packet: as it is
     editor->set_ttl(9);

@@ -18,8 +18,8 @@ using namespace std::chrono_literals;
 // Keeps the ids of packets in the order in which they are decided.
 class decided final : public ipq::source {
  public:
-  ipq::result<ipq::batch> receive(clock::time_point) & override { return ipq::failed("receive", ENODATA); }
-  ipq::result<ipq::batch> try_receive() & override { return ipq::failed("receive", ENODATA); }
+  ipq::batch_result receive(clock::time_point) & override { return ipq::failed("receive", ENODATA); }
+  ipq::batch_result try_receive() & override { return ipq::failed("receive", ENODATA); }
   ipq::result<void> set_verdict(const ipq::packet& which, const ipq::verdict&) override {
     to_->ids.push_back(which.id);
     return {};

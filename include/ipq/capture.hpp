@@ -90,10 +90,10 @@ class capture_reader final : public source {
   /// Up to 64 packets. Errors besides those of source, each told once, with the number of the packet and its place,
   /// behind all packets before it, and followed by ENODATA: EBADMSG the file is damaged or cut, EPROTONOSUPPORT no
   /// frame was of a known link type, with the place of the first; those of read(2).
-  [[nodiscard]] result<batch> receive(clock::time_point deadline = clock::time_point::max()) & override;
-  [[nodiscard]] result<batch> try_receive() & override;
-  result<batch> receive(clock::time_point deadline = clock::time_point::max()) && = delete;
-  result<batch> try_receive() && = delete;
+  [[nodiscard]] batch_result receive(clock::time_point deadline = clock::time_point::max()) & override;
+  [[nodiscard]] batch_result try_receive() & override;
+  batch_result receive(clock::time_point deadline = clock::time_point::max()) && = delete;
+  batch_result try_receive() && = delete;
 
   /// Errors of writing `passed`, in these three: those of write(2), as ENOSPC or EPIPE, which raises no SIGPIPE; with
   /// the number and place of the first packet that is not written. What could not be written is kept for the next call.

@@ -40,6 +40,7 @@ namespace ipq {
 ///   EMSGSIZE         the packet would be longer than its length field can say
 ///
 /// One thread at a time. The editor keeps a pointer to the buffer, which must outlive it and stay untouched meanwhile.
+/// What was moved from may only be assigned to or destroyed.
 class packet_editor {
  public:
   /// Copies the packet into `buffer`, which is overwritten and must not hold packet.payload; bytes behind the packet's

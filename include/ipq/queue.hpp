@@ -58,13 +58,15 @@ struct queue_options {
   /// payload (EINVAL).
   verdict unanswered = verdict::drop();
 
-  /// How long verdicts that were given may be collected while the program is busy with the rest of a batch: the next
-  /// set_verdict() after that time sends them. It looks at a clock that moves in ticks of 1 to 10 ms, so a verdict is
-  /// on its way at latest after verdict_delay, a tick, and the time that passes between two calls. 0: each goes at
-  /// once, and by itself. Not negative (EINVAL).
+  /// How long verdicts that were given may be collected while the program is busy with the rest of a batch. A verdict
+  /// that is given later than this after receive(), or after the last ones were sent, goes out at once and takes with
+  /// it what was collected; so does the last that holders of packets owe. The clock moves in ticks of 1 to 10 ms: a
+  /// verdict is on its way at latest after verdict_delay, a tick, and the time until the queue's next call or a
+  /// holder's verdict. 0: each goes at once, and by itself. Not negative (EINVAL).
   std::chrono::milliseconds verdict_delay{5};
 
-  /// For packets that wait when the queue is closed. Where a verdict could not be sent or was refused, all are dropped.
+  /// For packets that wait when the queue is closed. Where a verdict could not be sent, or one other than accept was
+  /// refused, all are dropped.
   enum class closing : std::uint8_t { drop_waiting, accept_waiting };
   closing at_close = closing::drop_waiting;
 };
@@ -109,10 +111,10 @@ class queue final : public source {
 
   /// Up to 64 packets, as many as are there. Errors besides those of source: those of recvmmsg(2). None but
   /// ECANCELED ends the queue.
-  [[nodiscard]] result<batch> receive(clock::time_point deadline = clock::time_point::max()) & override;
-  [[nodiscard]] result<batch> try_receive() & override;
-  result<batch> receive(clock::time_point deadline = clock::time_point::max()) && = delete;
-  result<batch> try_receive() && = delete;
+  [[nodiscard]] batch_result receive(clock::time_point deadline = clock::time_point::max()) & override;
+  [[nodiscard]] batch_result try_receive() & override;
+  batch_result receive(clock::time_point deadline = clock::time_point::max()) && = delete;
+  batch_result try_receive() && = delete;
 
   result<void> set_verdict(const packet& which, const verdict& answer) override;
   [[nodiscard]] result<held_packet> hold(const packet& which) override;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "ipq/error.hpp"
 #include "ipq/packet.hpp"
@@ -140,6 +141,21 @@ class batch {
   std::span<const event> events_;
 };
 
+/// A batch or why there is none. It has to have a name before the batch is taken out of it: a loop over `*q.receive()`
+/// would run over a batch that is gone, and nobody would have looked for an error.
+class [[nodiscard]] batch_result : public result<batch> {
+ public:
+  using result<batch>::result;
+  batch_result(result<batch>&& made) noexcept : result<batch>(std::move(made)) {}
+
+  const batch& operator*() const& noexcept { return result<batch>::operator*(); }
+  batch operator*() && = delete;
+  batch operator*() const&& = delete;
+  /// Throws std::bad_expected_access where there is an error.
+  const batch& value() const& { return result<batch>::value(); }
+  batch value() && { return std::move(*this).result<batch>::value(); }
+};
+
 /// One thread at a time uses a source, but stop() may be called from any, and held packets are decided on any.
 class source {
  public:
@@ -150,9 +166,11 @@ class source {
   /// held gets `unanswered` now, and its views end. Errors: ETIMEDOUT, EINTR after a signal handler, ECANCELED after
   /// stop(), ENODATA at the end of a capture; those of flush(); those of reading, which the source names. ENODATA and
   /// ECANCELED are for ever.
-  [[nodiscard]] virtual result<batch> receive(clock::time_point deadline = clock::time_point::max()) & = 0;
-  /// The same without waiting: ETIMEDOUT if there is nothing. For an event loop that watches fd().
-  [[nodiscard]] virtual result<batch> try_receive() & = 0;
+  [[nodiscard]] virtual batch_result receive(clock::time_point deadline = clock::time_point::max()) & = 0;
+  /// The same without waiting: ETIMEDOUT if there is nothing. For an event loop that watches fd(): it waits only after
+  /// an ETIMEDOUT, or once it has decided or held the whole batch, as else what it passed over and verdicts beside that
+  /// are not sent yet.
+  [[nodiscard]] virtual batch_result try_receive() & = 0;
 
   /// Decides a packet of the last batch. Errors: EALREADY it is decided or held; EINVAL it is not of this batch, or its
   /// replacement has more than 65531 bytes; EMSGSIZE a replacement for a truncated packet, whose end would be lost (it
@@ -183,7 +201,7 @@ class source {
 
 /// Hands every packet to `handler`, whose verdict it gets, until stop(), the end of a capture or an error: `{}` after
 /// the first two. Events go unseen, but are counted. What the handler throws passes through; its packet, and the rest
-/// of the batch, get `unanswered`.
+/// of the batch, get `unanswered`. A replacement has to outlive the handler's call, as what it captures does.
 template <std::derived_from<source> Source, class Handler>
 requires std::invocable<Handler&, const packet&> &&
     std::convertible_to<std::invoke_result_t<Handler&, const packet&>, verdict>
@@ -201,6 +219,16 @@ requires std::invocable<Handler&, const packet&> &&
       if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL)) return given;
     }
   }
+}
+
+/// The same for a handler that edits packets, in a buffer that lives until they are sent.
+template <std::derived_from<source> Source, class Handler>
+requires(!std::invocable<Handler&, const packet&>) &&
+    std::invocable<Handler&, const packet&, std::vector<std::byte>&>&& std::convertible_to<
+        std::invoke_result_t<Handler&, const packet&, std::vector<std::byte>&>,
+        verdict> result<void> serve(Source& from, Handler handler) {
+  std::vector<std::byte> buffer;
+  return serve(from, [&](const packet& each) -> verdict { return handler(each, buffer); });
 }
 
 }  // namespace ipq

@@ -65,7 +65,9 @@ class verdict {
   }
   /// Replaces the packet, from its network header on, 1 to 65531 bytes; lengths and checksums have to be right. The
   /// bytes are not copied: they must stay unchanged until the call that takes the verdict returns, or as long as the
-  /// batch if they lie in a packet of it. A replacement that the kernel can't use drops the packet, without an error.
+  /// batch if they lie in a packet of it. A handler of serve() has returned by then: its second parameter is a buffer
+  /// that lives. Where the packet's checksum is not ready or it has several segments, packet_editor knows what the
+  /// kernel expects. A replacement that the kernel can't use drops the packet, without an error.
   [[nodiscard]] constexpr verdict with_payload(std::span<const std::byte> payload) const noexcept {
     verdict made = *this;
     made.payload_ = payload;

@@ -154,7 +154,7 @@ TEST_F(passed_test, says_of_no_length_that_replacements_outgrow_it) {
     written.section().interface(101, "a").packet(cut, 0, 0, 128);
     auto from = capture_reader::open(folder.write("in", later.data), {.passed = folder / "held"});
     ASSERT_TRUE(from);
-    auto held = from->hold((*from->receive())[0]);
+    auto held = from->hold(from->receive().value()[0]);
     ASSERT_TRUE(held);
     const auto second = from->receive();
     ASSERT_TRUE(second);

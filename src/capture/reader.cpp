@@ -426,10 +426,10 @@ result<capture_reader> capture_reader::open(const std::string& path, const captu
   }
 }
 
-result<batch> capture_reader::receive(clock::time_point deadline) & {
+batch_result capture_reader::receive(clock::time_point deadline) & {
   return core_->receive(deadline, true);
 }
-result<batch> capture_reader::try_receive() & {
+batch_result capture_reader::try_receive() & {
   return core_->receive({}, false);
 }
 result<void> capture_reader::set_verdict(const packet& which, const verdict& answer) {

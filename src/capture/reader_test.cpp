@@ -411,7 +411,7 @@ TEST_F(capture_reader_test, held_packets_outlive_their_reader_and_do_nothing_the
   std::optional<held_packet> held;
   {
     auto from = open(capture_bytes().pcap(101).frame(udp4(1)).data);
-    held.emplace(*from.hold((*from.receive())[0]));
+    held.emplace(*from.hold(from.receive().value()[0]));
   }
   EXPECT_TRUE(std::move(*held).set_verdict(verdict::accept()).error().is(ENODEV));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A clock that costs some nanoseconds and moves in ticks of 1 to 10 ms, and how long verdicts have waited by it.
+// A clock that costs some nanoseconds and moves in ticks of 1 to 10 ms, and by it how long verdicts may have waited.
 #pragma once
 
 #include <algorithm>
@@ -19,22 +19,16 @@ class delay {
  public:
   explicit delay(std::chrono::milliseconds most) noexcept : most_(std::min<std::chrono::milliseconds>(most, longest)) {}
 
-  /// A verdict waits from now on: whether it, or one before, has waited for long enough.
-  [[nodiscard]] bool is_over() noexcept {
-    if (most_.count() == 0) return true;
-    const auto now = coarse_now();
-    if (since_ == none) since_ = now;
-    return now - since_ >= most_;
-  }
+  /// Whether it is so long since nothing waited: who comes that late is busy, and may not come again for as long.
+  [[nodiscard]] bool is_over() const noexcept { return most_.count() == 0 || coarse_now() - since_ >= most_; }
   /// Nothing waits.
-  void reset() noexcept { since_ = none; }
+  void restart() noexcept { since_ = coarse_now(); }
 
  private:
   static constexpr std::chrono::hours longest{24 * 365};  // nanoseconds hold it
-  static constexpr auto none = std::chrono::nanoseconds::min();
 
   std::chrono::milliseconds most_;
-  std::chrono::nanoseconds since_ = none;
+  std::chrono::nanoseconds since_ = coarse_now();
 };
 
 }  // namespace ipq::queues

@@ -141,8 +141,8 @@ queue::core::~core() {
   const auto finished = finish_batch();
   const auto closed = sender_->close();
   if (options_.at_close != queue_options::closing::accept_waiting) return;
-  // What could not be sent or was refused may be a drop, which must not become an accept.
-  if (!finished || !closed || sender_->any_refused()) return;
+  // What could not be sent may be a drop, which must not become an accept, as what was refused.
+  if (!finished || !closed || sender_->any_refused_but_accept()) return;
   // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare. What the one
   // before has left may have any ids: once around, and over the wrap.
   constexpr std::uint32_t beyond = 1u << 30;
@@ -169,7 +169,7 @@ result<void> queue::core::finish_batch() {
 
 result<void> queue::core::flush() {
   const auto sent = sender_->flush(answers());
-  if (sent) late_.reset();
+  if (sent) late_.restart();
   return sent;
 }
 
@@ -286,6 +286,7 @@ batch queue::core::hand_over() {
     if (stopped_.load(std::memory_order_relaxed)) socket_.wake();
   }
   undecided_ = count_;
+  late_.restart();
   received_.fetch_add(count_, std::memory_order_relaxed);
   return {packets(), events_};
 }
@@ -485,11 +486,11 @@ result<int> queue::release() && {
   return given;
 }
 
-result<batch> queue::receive(clock::time_point deadline) & {
+batch_result queue::receive(clock::time_point deadline) & {
   return core_->receive(deadline, true);
 }
 
-result<batch> queue::try_receive() & {
+batch_result queue::try_receive() & {
   return core_->receive({}, false);
 }
 

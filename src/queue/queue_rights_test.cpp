@@ -105,6 +105,34 @@ TEST_F(live_queue, verdicts_wait_no_longer_than_verdict_delay_while_the_program_
   EXPECT_EQ(arrivals(2), (std::vector<std::string>{"c", "d"}));
 }
 
+TEST_F(live_queue, regress_verdict_of_a_slow_handler_does_not_wait_for_the_next) {
+  queued();
+  queue q = must_open({.verdict_delay = 2ms});
+  for (const char* text : {"a", "b"}) flow4().send(text);
+  const batch got = must(q.receive(soon()));
+  ASSERT_EQ(got.size(), 2u);
+  std::this_thread::sleep_for(13ms);  // more than that and a tick
+  must(q.set_verdict(got[0], verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"}));
+}
+
+TEST_F(live_queue, regress_verdict_of_a_holder_does_not_wait_for_a_busy_reader) {
+  queued();
+  queue q = must_open({.verdict_delay = 2ms});
+  for (const char* text : {"a", "b", "c", "d"}) flow4().send(text);
+  const batch got = must(q.receive(soon()));
+  ASSERT_EQ(got.size(), 4u);
+  held_packet one = must(q.hold(got[0])), other = must(q.hold(got[1]));
+  std::this_thread::sleep_for(13ms);
+  must(std::move(one).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"})) << "late, while another is still to be decided";
+  must(std::move(other).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"b"})) << "the last";
+  held_packet again = must(q.hold(got[2]));
+  must(std::move(again).set_verdict(verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"c"})) << "the last, though not late";
+}
+
 TEST_F(live_queue, verdict_delay_may_be_as_long_as_can_be_said) {
   queued();
   queue q = must_open({.verdict_delay = std::chrono::milliseconds::max()});

@@ -49,13 +49,18 @@ std::uint64_t& sender::counter_of(verdict::action what) noexcept {
   return counted_.dropped;
 }
 
-void sender::look_for_right() noexcept {
-  if (must_know_refused_ && !any_refused_) any_refused_ = !netlink::has_net_admin();
+void sender::look_for_right(bool only_accepts) noexcept {
+  if (must_know_refused_ && !netlink::has_net_admin()) see_refused(only_accepts);
+}
+
+void sender::see_refused(bool only_accepts) noexcept {
+  any_refused_ = true;
+  any_refused_but_accept_ = any_refused_but_accept_ || !only_accepts;
 }
 
 result<void> sender::send_out() {
   const datagram_load load = out_.load();
-  if (load.messages != 0) look_for_right();
+  if (load.messages != 0) look_for_right(load.only_accepts());
   if (const auto sent = out_.send(*to_); !sent) return sent;
   for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
     if (load.verdicts[i] != 0) counter_of(static_cast<verdict::action>(i)) += load.verdicts[i];
@@ -83,12 +88,12 @@ result<void> sender::add_held() {
   }
   decided_by_holders_.erase(decided_by_holders_.begin(),
                             decided_by_holders_.begin() + static_cast<std::ptrdiff_t>(added));
-  if (decided_by_holders_.empty()) late_.reset();
+  if (decided_by_holders_.empty()) late_.restart();
   return outcome;
 }
 
-bool sender::must_send_held() noexcept {
-  return reader_waits_ || decided_by_holders_.size() >= outgoing::max_verdicts || late_.is_over();
+bool sender::must_send_held() const noexcept {
+  return reader_waits_ || holds_none() || decided_by_holders_.size() >= outgoing::max_verdicts || late_.is_over();
 }
 
 void sender::answer_all_before(std::uint32_t id) noexcept {
@@ -138,7 +143,7 @@ result<void> sender::send_now(std::uint32_t id, const verdict& given) {
 }
 
 result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
-  look_for_right();
+  look_for_right(given.what() == verdict::action::accept);
   now_.add(id, given, 1);
   const auto sent = now_.send(*to_);
   now_.clear();
@@ -184,7 +189,10 @@ void sender::give_up_held(std::uint32_t id) noexcept {
 result<void> sender::set_reader_waits(bool waits) {
   const std::lock_guard locked(mutex_);
   reader_waits_ = waits;
-  if (!waits) return {};
+  if (!waits) {
+    late_.restart();
+    return {};
+  }
   if (const auto added = add_held(); !added) return added;
   return send_out();
 }
@@ -198,7 +206,7 @@ void sender::take_back(verdict::action what, std::uint64_t count, std::uint64_t&
 
 std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept {
   const std::lock_guard locked(mutex_);
-  if (code != ENOENT) any_refused_ = true;
+  if (code != ENOENT) see_refused(cookie.what == verdict::action::accept);
   if (code == EPERM) {
     // An answer to a later message, as where the queue is somebody else's, is about what the first one's has counted.
     if (!cookie.first && refused_whole_) return 0;
@@ -207,6 +215,7 @@ std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cook
     refused_whole_ = whole != sent_.end();
     if (refused_whole_) {
       const datagram_load load = std::exchange(*whole, {});
+      see_refused(load.only_accepts());
       for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
         if (load.verdicts[i] != 0) take_back(static_cast<verdict::action>(i), load.verdicts[i], counted_.refused);
       }
@@ -217,9 +226,9 @@ std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cook
   return cookie.count;
 }
 
-bool sender::any_refused() const noexcept {
+bool sender::any_refused_but_accept() const noexcept {
   const std::lock_guard locked(mutex_);
-  return any_refused_;
+  return any_refused_but_accept_;
 }
 
 void sender::count_unanswered() noexcept {
@@ -241,7 +250,7 @@ statistics sender::stats(const std::atomic<std::uint64_t>& received,
 
 bool sender::holds_any() const noexcept {
   const std::lock_guard locked(mutex_);
-  return held_ != decided_by_holders_.size();
+  return !holds_none();
 }
 
 bool sender::close_unless_held() noexcept {

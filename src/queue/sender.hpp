@@ -65,8 +65,8 @@ class sender final : public held_packet::keeper {
   /// The kernel refused the message of this id. Returns how many verdicts that are: without the right it looks at no
   /// message behind the first of a datagram (nfnetlink_rcv).
   std::uint32_t count_refused(std::uint32_t id, const verdict_cookie& cookie, int code) noexcept;
-  /// Whether packets wait on as their verdict was refused, or will be: what waits is not all undecided then.
-  [[nodiscard]] bool any_refused() const noexcept;
+  /// Whether packets wait on as a verdict other than accept was refused, or will be.
+  [[nodiscard]] bool any_refused_but_accept() const noexcept;
   void count_unanswered() noexcept;
   /// What of `received` has which verdict. Meanwhile `look` adds the rest: no verdict is sent until it returns.
   [[nodiscard]] statistics stats(const std::atomic<std::uint64_t>& received,
@@ -85,11 +85,13 @@ class sender final : public held_packet::keeper {
  private:
   result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
   result<void> add_held();
-  void look_for_right() noexcept;
+  void look_for_right(bool only_accepts) noexcept;
+  void see_refused(bool only_accepts) noexcept;
   result<void> send_out();
   result<void> send_alone(std::uint32_t id, const verdict& given);
   void take_back(verdict::action what, std::uint64_t count, std::uint64_t& to) noexcept;
-  [[nodiscard]] bool must_send_held() noexcept;
+  [[nodiscard]] bool holds_none() const noexcept { return held_ == decided_by_holders_.size(); }
+  [[nodiscard]] bool must_send_held() const noexcept;
   [[nodiscard]] std::uint64_t& counter_of(verdict::action what) noexcept;
 
   mutable std::mutex mutex_;
@@ -97,7 +99,7 @@ class sender final : public held_packet::keeper {
   const verdict unanswered_;
   const bool merges_;             ///< equal runs into one, of which the kernel tells only together that they are gone
   const bool must_know_refused_;  ///< at once: what the kernel says of it stands behind what else is unread
-  bool any_refused_ = false;
+  bool any_refused_ = false, any_refused_but_accept_ = false;
   fork_mark ours_;
   bool reader_waits_ = false;
   std::optional<std::uint32_t> all_before_ = {};

@@ -23,6 +23,7 @@ struct ledger final : held_packet::keeper {
   void give_up_held(std::uint32_t id) noexcept override { given_up.push_back(id); }
 
   std::vector<std::pair<std::uint32_t, verdict::action>> decided;
+  std::vector<std::vector<std::byte>> replacements;
   std::vector<std::uint32_t> given_up;
   int fails_with = 0;
 };
@@ -32,17 +33,18 @@ class numbers final : public source {
  public:
   explicit numbers(std::uint32_t count, int ends_with = ENODATA) : left_(count), ends_with_(ends_with) {}
 
-  result<batch> receive(clock::time_point) & override {
+  batch_result receive(clock::time_point) & override {
     if (!std::exchange(interrupted_, true)) return failed("receive", EINTR);
     if (left_ == 0) return failed("receive", ends_with_);
     packets_.clear();
     for (int i = 0; i < 2 && left_ > 0; ++i, --left_) packets_.push_back({.id = ++last_});
     return batch(packets_, {});
   }
-  result<batch> try_receive() & override { return receive({}); }
+  batch_result try_receive() & override { return receive({}); }
   result<void> set_verdict(const packet& which, const verdict& given) override {
     if (refuses_ != 0) return failed("set verdict", refuses_);
     kept->decided.emplace_back(which.id, given.what());
+    kept->replacements.emplace_back(given.payload().begin(), given.payload().end());
     return {};
   }
   result<held_packet> hold(const packet& which) override { return held_packet(kept, which.id, which.truncated); }
@@ -73,6 +75,18 @@ TEST(source, is_served_to_its_end_whatever_its_kind) {
   using enum verdict::action;
   const std::vector<std::pair<std::uint32_t, verdict::action>> expected{{1, accept}, {2, drop}, {3, accept}};
   EXPECT_EQ(from.kept->decided, expected);
+}
+
+TEST(source, replacement_in_the_buffer_of_serve_is_there_when_the_verdict_is_given) {
+  numbers from(3);
+  ASSERT_TRUE(serve(from, [](const packet& p, std::vector<std::byte>& buffer) {
+    buffer.assign(p.id, static_cast<std::byte>(p.id));
+    return verdict::accept().with_payload(buffer);
+  }));
+  ASSERT_EQ(from.kept->replacements.size(), 3u);
+  for (std::uint32_t id = 1; id <= 3; ++id) {
+    EXPECT_EQ(from.kept->replacements[id - 1], std::vector<std::byte>(id, static_cast<std::byte>(id)));
+  }
 }
 
 TEST(source, serving_ends_well_after_stop) {

@@ -166,6 +166,15 @@ TEST_F(live_verdict, regress_what_was_refused_is_not_accepted_at_the_end) {
     q.reset();
     EXPECT_TRUE(flow4().nothing_arrived());
   }
+  std::optional<queue> q = must_open({.at_close = queue_options::closing::accept_waiting});
+  flow4().send("accepted");
+  const batch got = must(q->receive(soon()));
+  {
+    const unit_tests::without_net_admin powerless;
+    must(q->set_verdict(got[0], verdict::accept()));
+  }
+  q.reset();
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"accepted"}));
 }
 
 // Accepted or dropped at once, later on another thread, after some rounds through the queue, or forgotten.

@@ -29,6 +29,11 @@ void right(ipq::queue& q) {
     return ipq::serve(mine, [](const ipq::packet&) { return ipq::verdict::accept(); });
   });
   if (pool) static_cast<void>(pool->join());
+  static_cast<void>(ipq::serve(q, [](const ipq::packet& p, std::vector<std::byte>& buffer) {
+    auto editor = ipq::packet_editor::edit(p, buffer);
+    return editor ? ipq::verdict::accept().with_payload(editor->finish()) : ipq::verdict::drop();
+  }));
+  for (const ipq::packet& p : q.try_receive().value()) static_cast<void>(p);
 }
 
 #if CASE == 1  // views of a queue that is gone
@@ -166,5 +171,10 @@ ipq::held_packet wrong;
 // refused: 'stolen' is not a member of 'ipq::verdict'|no member named 'stolen' in 'ipq::verdict'
 auto wrong() {
   return ipq::verdict::stolen();
+}
+#elif CASE == 30  // a loop over a batch that is gone, or over none
+// refused: deleted.*operator\*
+void wrong(ipq::queue& q) {
+  for (const ipq::packet& p : *q.receive()) static_cast<void>(p);
 }
 #endif
