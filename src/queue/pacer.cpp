@@ -20,17 +20,31 @@ constexpr std::size_t most_skipped = 64, most_windows_skipped = 1024, most_unloo
 
 }  // namespace
 
-std::chrono::microseconds pacer::looks() noexcept {
+std::chrono::nanoseconds pacer::looks() noexcept {
   if (how_ == queue_options::waiting::latency) return long_look;
   if (how_ == queue_options::waiting::throughput) return {};
-  if (unlooked_ == 0) return short_look;
+  if (found_ >= most_found) return {};
+  if (unlooked_ == 0) return std::min<std::chrono::nanoseconds>(5 * sleep_costs_ / 4, short_look);
   --unlooked_;
   return {};
 }
 
 void pacer::looked(bool found) noexcept {
+  if (found) ++found_;
   unlooked_ = found ? 0 : unlooked_next_;
   unlooked_next_ = found ? 1 : std::min(2 * unlooked_next_, most_unlooked);
+}
+
+bool pacer::measures_sleep() noexcept {
+  if (how_ != queue_options::waiting::adaptive) return false;
+  if (found_ < most_found && ++unmeasured_ < between_measured) return false;
+  unmeasured_ = found_ = 0;
+  return true;
+}
+
+void pacer::slept(std::chrono::nanoseconds cpu_time) noexcept {
+  const auto costs = std::clamp<std::chrono::nanoseconds>(cpu_time, 1us, short_look);
+  sleep_costs_ = sleep_costs_.count() == 0 ? costs : (3 * sleep_costs_ + costs) / 4;
 }
 
 bool pacer::pauses(std::size_t received) noexcept {

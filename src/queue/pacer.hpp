@@ -18,28 +18,34 @@ class pacer {
 
   /// The pause. Timers of ordinary threads may be late by as much again (prctl(2), PR_SET_TIMERSLACK).
   static constexpr std::chrono::microseconds pause{50};
-  /// How long a reader that wants to be quick looks for packets before it sleeps; and one that is adaptive, where
-  /// looking has found some: about twice what the CPU spends on a sleep and its end.
+  /// How long a reader that wants to be quick looks for packets before it sleeps; and at most one that is adaptive,
+  /// where looking has found some: a quarter more than the CPU spends on a sleep and its end, which is 3 to 15 us.
   static constexpr std::chrono::microseconds long_look{50}, short_look{20};
   /// So many in a batch say that there are more: no pause is needed.
   static constexpr std::size_t full = 32;
 
   /// `capacity`: packets that may wait without any being lost.
   pacer(queue_options::waiting how, std::size_t capacity, clock::time_point (*now)() = clock::now) noexcept
-      : how_(how), capacity_(capacity), now_(now) {}
+      : how_(how), capacity_(capacity), now_(now), unmeasured_(between_measured) {}
 
   /// From any thread.
   void set_capacity(std::size_t packets) noexcept { capacity_.store(packets, std::memory_order_relaxed); }
 
   /// How long to look for packets before sleeping, often 0.
-  [[nodiscard]] std::chrono::microseconds looks() noexcept;
+  [[nodiscard]] std::chrono::nanoseconds looks() noexcept;
   /// What came of it.
   void looked(bool found) noexcept;
+
+  /// To be asked before a sleep: whether to tell what CPU time it takes.
+  [[nodiscard]] bool measures_sleep() noexcept;
+  void slept(std::chrono::nanoseconds cpu_time) noexcept;
 
   /// To be asked before every read, with the number of packets of the one before: whether to pause first.
   [[nodiscard]] bool pauses(std::size_t received) noexcept;
 
  private:
+  static constexpr std::size_t between_measured = 16, most_found = 1024;
+
   [[nodiscard]] bool pauses_always(std::size_t received) noexcept;
   [[nodiscard]] bool pauses_in_a_flood(std::size_t received) noexcept;
   [[nodiscard]] std::chrono::nanoseconds next_window() noexcept;
@@ -49,6 +55,9 @@ class pacer {
   std::atomic<std::size_t> capacity_;
   clock::time_point (*now_)();
 
+  std::chrono::nanoseconds sleep_costs_{};  ///< 0: none was measured
+  std::size_t unmeasured_;                  ///< sleeps since the last one that was measured
+  std::size_t found_ = 0;          ///< looks since then that found something: who does not sleep measures nothing
   std::size_t unlooked_ = 0;       ///< waits that are still to be begun without a look
   std::size_t unlooked_next_ = 1;  ///< how many the next time
 

@@ -41,6 +41,9 @@ TEST_F(pacing, latency_always_looks_and_never_pauses) {
 }
 
 TEST_F(pacing, adaptive_looks_as_long_as_that_finds_something) {
+  EXPECT_EQ(adaptive.looks(), 0us) << "nobody knows yet what a sleep costs";
+  ASSERT_TRUE(adaptive.measures_sleep());
+  adaptive.slept(1s);
   for (int i = 0; i < 100; ++i) {
     ASSERT_EQ(adaptive.looks(), pacer::short_look);
     adaptive.looked(true);
@@ -57,6 +60,43 @@ TEST_F(pacing, adaptive_looks_as_long_as_that_finds_something) {
   while (adaptive.looks() == 0us) ASSERT_LT(++waits, 65);
   adaptive.looked(true);
   EXPECT_EQ(adaptive.looks(), pacer::short_look);
+}
+
+TEST_F(pacing, adaptive_looks_little_longer_than_what_a_sleep_costs) {
+  const auto sleep = [&](std::chrono::nanoseconds cpu_time) {
+    int measured = 0;
+    for (int i = 0; i < 1600; ++i) {
+      if (!adaptive.measures_sleep()) continue;
+      adaptive.slept(cpu_time);
+      ++measured;
+    }
+    EXPECT_EQ(measured, 100) << "the measurement has its cost, too";
+  };
+  sleep(4us);
+  EXPECT_EQ(adaptive.looks(), 5us);
+  sleep(1s);  // of a machine that stood still
+  EXPECT_LE(adaptive.looks(), pacer::short_look);
+  EXPECT_GT(adaptive.looks(), pacer::short_look - 1us);
+  sleep(-1us);
+  EXPECT_GT(adaptive.looks(), 0us);
+  EXPECT_LT(adaptive.looks(), 2us);
+  pacer latency(waiting::latency, 1024, fake_clock);
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(latency.measures_sleep() || throughput.measures_sleep());
+}
+
+TEST_F(pacing, adaptive_that_never_sleeps_does_so_once_in_a_while_to_measure_it) {
+  ASSERT_TRUE(adaptive.measures_sleep());
+  adaptive.slept(1s);
+  int looks = 0;
+  for (; adaptive.looks() != 0us; ++looks) {
+    ASSERT_LT(looks, 2000);
+    adaptive.looked(true);
+  }
+  EXPECT_GT(looks, 1000);
+  EXPECT_TRUE(adaptive.measures_sleep());
+  for (int i = 0; i < 32; ++i) adaptive.slept(4us);
+  EXPECT_LT(adaptive.looks(), 6us);
+  EXPECT_GE(adaptive.looks(), 5us);
 }
 
 TEST_F(pacing, throughput_pauses_unless_a_batch_was_full) {

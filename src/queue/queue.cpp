@@ -38,6 +38,13 @@ std::size_t unread_capacity(const netlink::socket& connection, std::uint32_t max
   return std::min<std::size_t>(max_length, connection.receive_buffer() / usual_charge);
 }
 
+/// CPU time that the calling thread has taken. A system call.
+std::chrono::nanoseconds thread_time() noexcept {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 }  // namespace
 
 class queue::core {
@@ -87,6 +94,7 @@ class queue::core {
   result<void> go_idle();
   result<void> pause(clock::time_point deadline);
   [[nodiscard]] result<std::size_t> wait_for_packets(clock::time_point deadline);
+  [[nodiscard]] result<std::size_t> sleep_for_packets(clock::time_point deadline);
   result<void> end_batch();
   static constexpr std::size_t most_unlooked_busy = std::numeric_limits<std::size_t>::max();
   void look_for_loss(std::size_t most_unlooked);
@@ -225,6 +233,15 @@ result<std::size_t> queue::core::wait_for_packets(clock::time_point deadline) {
     } while (clock::now() < end && !stopped_.load(std::memory_order_relaxed));
     pacer_.looked(false);
   }
+  const bool measured = pacer_.measures_sleep();
+  const auto before = measured ? thread_time() : std::chrono::nanoseconds{};
+  auto received = sleep_for_packets(deadline);
+  if (measured && received) pacer_.slept(thread_time() - before);
+  return received;
+}
+
+/// EAGAIN: to be tried again.
+result<std::size_t> queue::core::sleep_for_packets(clock::time_point deadline) {
   // Who comes after a silence comes alone, and this is the shortest way from the kernel.
   if (deadline == clock::time_point::max()) {
     auto received = arena_.receive_one(socket_);
