@@ -202,10 +202,14 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   for (ipq::queue& each : shared_->queues) {
     if (const auto sent = each.flush(); !sent) shared_->fail(sent.error());
   }
-  // A table that is empty goes with the session, behind the queues.
+  // A table that is empty goes behind the queues.
   if (selected_ && !selected_->empty_table()) {
     if (auto removed = selected_->remove(); !removed) shared_->fail(removed.error());
   }
+  // Now, as what the caller has left to do, a recording to end, may take for ever: nobody reads what comes to the
+  // queues.
+  close_queues();
+  selected_.reset();
   // From here on nobody reads signals.
   sigset_t ending;
   sigemptyset(&ending);
@@ -213,6 +217,12 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   ::pthread_sigmask(SIG_UNBLOCK, &ending, nullptr);
   if (shared_->wrong) return std::unexpected(*shared_->wrong);
   return {};
+}
+
+void live_session::close_queues() {
+  const std::lock_guard guard(shared_->closing);
+  at_end_ = sum_of_queues();
+  shared_->queues.clear();
 }
 
 void live_session::wait_for_end(const std::function<void()>& reload) {
@@ -327,13 +337,14 @@ ipq::result<void> live_session::serve_several(handler& with, std::span<ipq::queu
 
 std::vector<live_session::kernel_counts> live_session::in_kernel() const {
   std::vector<kernel_counts> made;
+  const std::lock_guard guard(shared_->closing);
   for (const ipq::queue& each : shared_->queues) {
     if (const auto counts = each.stats().in_kernel) made.push_back({each.number(), *counts});
   }
   return made;
 }
 
-ipq::statistics live_session::stats() const {
+ipq::statistics live_session::sum_of_queues() const {
   ipq::statistics sum;
   ipq::statistics::kernel kernel;
   bool known = true;
@@ -361,7 +372,7 @@ ipq::statistics live_session::stats() const {
 }
 
 void live_session::print_summary() const {
-  const ipq::statistics sum = stats();
+  const ipq::statistics& sum = at_end_;
   std::string text =
       fmt::format("ipq {}: {} received, {} accepted, {} dropped", command_, sum.received, sum.accepted, sum.dropped);
   const std::pair<const char*, std::uint64_t> rare[] = {{"repeated", sum.repeated},

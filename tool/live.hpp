@@ -63,7 +63,8 @@ class live_session {
   [[nodiscard]] outcome<void> select();
 
   /// Serves until the end: --count, --for, SIGINT, SIGTERM, SIGHUP where `reload` is empty, stop(), or an error. Gives
-  /// up rights first, and says that it is ready. `handlers`: one for each worker.
+  /// up rights first, and says that it is ready. `handlers`: one for each worker. Once it has begun, the queues are
+  /// closed and the rules of --select are gone when it returns.
   struct hooks {
     /// Called with few rights, but before system calls are restricted: may open sockets and start threads.
     std::function<outcome<void>()> prepare = {};
@@ -83,15 +84,13 @@ class live_session {
   /// Whether serve() has come so far that packets are judged.
   [[nodiscard]] bool has_begun() const noexcept { return has_begun_; }
 
-  /// What the kernel counts for each queue, where that can be read. From any thread.
+  /// What the kernel counts for each queue, where that can be read; nothing of closed ones. From any thread.
   struct kernel_counts {
     std::uint16_t number = 0;
     ipq::statistics::kernel counts = {};
   };
   [[nodiscard]] std::vector<kernel_counts> in_kernel() const;
-  /// The sum over the queues. After serve().
-  [[nodiscard]] ipq::statistics stats() const;
-  /// Prints it on standard error, and what to do about losses.
+  /// Prints the sum over the queues, as they were when they closed, on standard error, and what to do about losses.
   void print_summary() const;
 
   [[nodiscard]] const live_options& options() const noexcept { return *options_; }
@@ -109,6 +108,7 @@ class live_session {
     int ended = -1;    ///< eventfd: counts workers that have ended
     int signals = -1;  ///< signalfd
     std::vector<ipq::queue> queues;
+    std::mutex closing;  ///< of queues, against those who look at them meanwhile
     void stop() noexcept;
     void fail(failure what) noexcept;
     ~shared();
@@ -121,6 +121,8 @@ class live_session {
   ipq::result<void> serve_several(handler& with, std::span<ipq::queue* const> from) const;
   ipq::result<void> take(handler& with, ipq::queue& from, const ipq::batch& received) const;
   void wait_for_end(const std::function<void()>& reload);
+  void close_queues();
+  [[nodiscard]] ipq::statistics sum_of_queues() const;
 
   const char* command_;
   const live_options* options_;
@@ -128,6 +130,7 @@ class live_session {
   std::unique_ptr<shared> shared_;
   bool has_begun_ = false;
   bool accepts_rest_ = false;  ///< what waits at the end
+  ipq::statistics at_end_;
   std::unique_ptr<service_manager> manager_ = std::make_unique<service_manager>();
 };
 

@@ -633,12 +633,14 @@ TEST_F(rules, second_signal_ends_a_recording_that_nobody_reads) {
   }
   command.signal(SIGTERM);
   EXPECT_EQ(command.notice(), "STOPPING=1");
+  // Meanwhile it serves nothing, and so holds no packet up: another may, or the rule lets them pass.
+  wait_until("the queue is free", [] { return ipq::queue::open({}).has_value(); });
+  wait_until("the rules are gone", [] { return queue_rules().empty(); });
   std::this_thread::sleep_for(600ms);
   command.signal(SIGTERM);
   const auto ended = command.end();
   EXPECT_EQ(ended.status, 1);
   EXPECT_TRUE(has(ended.output, "ipq: ended by a second signal\n")) << ended.output;
-  wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
 TEST_F(rules, files_that_cannot_be_written_start_nothing) {
