@@ -60,9 +60,16 @@ result<void> ledger::write(const std::shared_ptr<const section>& from, const ori
   return write_locked(from, frame, given);
 }
 
-void ledger::add_to_head(const std::shared_ptr<const section>& to, bytes record) {
+void ledger::begin(const std::shared_ptr<const section>& from) {
   const std::lock_guard lock(mutex_);
-  passed_->add_to_head(to, record);
+  if (passed_) passed_->add_to_head(from, {});
+}
+
+// In one: a holder who begins to write the section writes all of its head.
+void ledger::grow_head(const std::shared_ptr<section>& of, bytes record) {
+  const std::lock_guard lock(mutex_);
+  const bytes taken = of->add(record);
+  if (passed_) passed_->add_to_head(of, taken);
 }
 
 void ledger::add(const std::shared_ptr<const section>& to, bytes record) {

@@ -29,9 +29,12 @@ class ledger final : public held_packet::keeper {
 
   // For the reader. First of all, if anything is to be written:
   void write_to(passed writer) { passed_ = std::move(writer); }
+  /// The section of the packets to come, as far as it is read.
+  void begin(const std::shared_ptr<const section>& from);
   [[nodiscard]] bool writes() const noexcept { return passed_.has_value(); }
   result<void> write(const std::shared_ptr<const section>& from, const original& frame, const verdict& given);
-  void add_to_head(const std::shared_ptr<const section>& to, bytes record);
+  /// Adds the next record of the head, and writes it.
+  void grow_head(const std::shared_ptr<section>& of, bytes record);
   void add(const std::shared_ptr<const section>& to, bytes record);
   /// False: what held packets bring along from their file would take too much memory, and this one is not held.
   [[nodiscard]] bool hold(std::uint32_t id, const std::shared_ptr<const section>& from, const original& frame);

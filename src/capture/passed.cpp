@@ -54,8 +54,11 @@ bytes section::add(bytes record) {
   const std::size_t begin = head.size();
   head.insert(head.end(), record.begin(), record.end());
   const bytes taken = bytes(head).subspan(begin);
-  const bool is_interface = pcapng && load<std::uint32_t>(taken.data(), swapped) == block::interface;
-  if (pcapng && !is_interface) return taken;
+  if (pcapng && begin == 0) {
+    // How long the section was; it may be shorter now.
+    std::memset(head.data() + 16, 0xff, 8);
+    return taken;
+  }
   std::byte* const at = head.data() + begin + (pcapng ? 12 : 16);
   const auto snap_length = load<std::uint32_t>(at, swapped);
   // In pcapng 0 is without a limit; in pcap it is left to readers what that means.

@@ -17,10 +17,11 @@ namespace ipq::capture {
 /// that may be bypassed, as nobody listens to it.
 [[nodiscard]] bool passes(const verdict& given) noexcept;
 
-/// What stands before the packets of a file or section, for those that are written when another has begun.
+/// What stands before the packets of a file or section, for those that are written when another has begun. It grows
+/// while it is written: under the ledger's lock.
 struct section {
-  /// Takes `record`, the next of the head, with no length in it that a replacement may outgrow: readers would not take
-  /// that. Returns what was taken.
+  /// Takes `record`, the next of the head, with no length in it that what passes would belie: that of the section, and
+  /// one that a replacement may outgrow, as readers would not take that. Returns what was taken.
   bytes add(bytes record);
 
   std::vector<std::byte> head = {};

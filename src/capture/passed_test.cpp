@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 // What a reader writes of what passes: the file that came in, without what did not pass and with what was changed.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "capture/output.hpp"
@@ -220,6 +226,74 @@ TEST_F(passed_test, has_held_packets_when_they_are_decided_in_their_own_section)
   expected.section().interface(101, "a").packet(udp4(2), 0, 2).section().interface(101, "b").packet(udp4(4), 0, 4);
   expected.section().interface(101, "a").packet(udp4(9), 0, 1).section().interface(101, "b").packet(udp4(3), 0, 3);
   EXPECT_EQ(folder.read("out"), expected.data);
+}
+
+void wait_until_asleep(pid_t thread) {
+  for (std::string stat; stat.find(") S ") == std::string::npos; std::this_thread::yield()) {
+    std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+    std::getline(file, stat);
+  }
+}
+
+int waiting_in(int pipe) {
+  int size = -1;
+  return ::ioctl(pipe, FIONREAD, &size) == 0 ? size : -1;
+}
+
+// A holder begins to write the section while the reader meets another interface of it.
+TEST_F(passed_test, has_each_interface_once_whatever_holders_do_meanwhile) {
+  ASSERT_EQ(::mkfifo((folder / "in").c_str(), 0600) | ::mkfifo((folder / "out").c_str(), 0600), 0);
+  const auto open_both = [&](const char* name) { return ::open((folder / name).c_str(), O_RDWR | O_CLOEXEC); };
+  const int in = open_both("in"), out = open_both("out");
+  ASSERT_TRUE(in >= 0 && out >= 0);
+  // So large that it is written when another follows, for which a pipe has no room.
+  const std::string large = ethernet(0x0800) + udp4(1) + std::string(262'144 - 14 - 29, '\0');
+  capture_bytes first, more, expected;
+  first.section().interface(1, "a").packet(large).section().interface(101, "b").packet(udp4(2));
+  more.interface(101, "c").packet(udp4(3), 1);
+  expected.section().interface(1, "a").section().interface(101, "b").add_text(first.data).add_text(more.data);
+  const auto put = [&](const capture_bytes& what) {
+    EXPECT_EQ(::write(in, what.data.data(), what.data.size()), static_cast<ssize_t>(what.data.size()));
+  };
+
+  auto from = capture_reader::open(folder / "in", {.passed = folder / "out"});
+  ASSERT_TRUE(from);
+  const pid_t reading = ::gettid();
+  std::atomic<pid_t> deciding = 0;
+  std::string passed;
+  std::thread world([&] {
+    put(first);
+    while (deciding == 0 || waiting_in(out) <= 0) std::this_thread::yield();
+    wait_until_asleep(deciding);
+    put(more);
+    while (waiting_in(in) > 0) std::this_thread::yield();
+    wait_until_asleep(reading);
+    std::string part(1 << 16, '\0');
+    while (passed.size() < expected.data.size()) {
+      const ssize_t size = ::read(out, part.data(), part.size());
+      if (size <= 0) break;
+      passed.append(part, 0, static_cast<std::size_t>(size));
+    }
+  });
+  std::vector<held_packet> held;
+  while (held.size() < 2) {
+    const auto all = from->receive();
+    for (const packet& each : *all) held.push_back(*from->hold(each));
+  }
+  std::thread holder([&] {
+    wait_until_asleep(reading);
+    deciding = ::gettid();
+    for (held_packet& each : held) EXPECT_TRUE(std::move(each).set_verdict(verdict::accept()));
+  });
+  const auto last = from->receive();
+  EXPECT_TRUE(last && from->set_verdict((*last)[0], verdict::accept()));
+  EXPECT_TRUE(from->flush());
+  holder.join();
+  world.join();
+  EXPECT_EQ(waiting_in(out), 0);
+  EXPECT_TRUE(passed == expected.data) << passed.size() << " bytes, not " << expected.data.size();
+  ::close(in);
+  ::close(out);
 }
 
 // A file may say far more beside its packets than is in them.

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <new>
 #include <vector>
 
@@ -164,7 +163,7 @@ result<void> capture_reader::core::open_passed() {
   auto opened = output::open(options_.passed, window_.file().fd());
   if (!opened) return std::unexpected(opened.error());
   batch_.written().write_to(passed(*std::move(opened)));
-  if (section_ && !section_->head.empty()) batch_.written().add_to_head(section_, {});
+  if (section_ && !section_->head.empty()) batch_.written().begin(section_);
   return {};
 }
 
@@ -214,7 +213,7 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
     window_.skip(size);
     return step::done;
   }
-  bytes record = window_.rest().first(size);
+  const bytes record = window_.rest().first(size);
   const std::uint32_t type =
       pcapng_ ? in_order(load<std::uint32_t>(record.data()), format_->swapped()) : block::section;
   const bool is_interface = pcapng_ && type == block::interface;
@@ -227,22 +226,13 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
   }
   if (type == block::section || is_interface) {
     if (section_->head.size() + size > max_head) return damaged("a section that describes interfaces with over 16 MiB");
-    record = section_->add(record);
-  }
-  if (type == block::section && pcapng_) {
-    // How long the section was; it may be shorter now.
-    std::memset(section_->head.data() + 16, 0xff, 8);
+    batch_.written().grow_head(section_, record);
+  } else if (batch_.writes() && type != block::interface_statistics && type != block::custom_not_to_copy) {
+    batch_.written().add(section_, record);
   }
   if (type == block::section ? !pcapng_ : is_interface) {
     const auto& name = format_->interfaces().back().name;
     interfaces_.add_to_section(name.empty() ? options_.interface : name);
-  }
-  if (batch_.writes()) {
-    if (type == block::section || is_interface) {
-      batch_.written().add_to_head(section_, record);
-    } else if (type != block::interface_statistics && type != block::custom_not_to_copy) {
-      batch_.written().add(section_, record);
-    }
   }
   window_.advance(size);
   return step::done;
