@@ -21,28 +21,10 @@
 #include "privileges.hpp"
 #include "rules/file.hpp"
 #include "say.hpp"
+#include "second_signal.hpp"
 
 namespace tool {
 namespace {
-
-// A signal so soon behind the first is the same wish: timeout(1) signals a process, and then its group with it.
-constexpr std::chrono::milliseconds one_wish{500};
-std::atomic<std::chrono::steady_clock::rep> asked_at = 0;  ///< by the first signal that asks for the end; 0: none
-
-bool is_second_signal() noexcept {
-  const auto now = steady::now().time_since_epoch();
-  std::chrono::steady_clock::rep first = 0;
-  if (asked_at.compare_exchange_strong(first, now.count())) return false;
-  return now - steady::duration(first) >= one_wish;
-}
-
-// Runs when nothing reads signals any more, and something holds up what is left to do, as a pipe that nobody reads.
-extern "C" void end_at_second_signal(int /*signal*/) {
-  constexpr std::string_view text = "ipq: ended by a second signal\n";
-  if (!is_second_signal()) return;
-  static_cast<void>(::write(STDERR_FILENO, text.data(), text.size()));
-  ::_exit(failed);
-}
 
 sigset_t awaited_signals() noexcept {
   sigset_t made;
@@ -74,6 +56,7 @@ void block_signals() {
   const sigset_t awaited = awaited_signals();
   ::pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  // For when nothing reads signals any more.
   for (const int each : {SIGINT, SIGTERM}) std::signal(each, end_at_second_signal);
 }
 

@@ -21,6 +21,7 @@
 #include "replay_options.hpp"
 #include "rule_options.hpp"
 #include "rules/delayed.hpp"
+#include "second_signal.hpp"
 #include "separate_files.hpp"
 
 namespace tool {
@@ -41,15 +42,17 @@ struct sum {
 constexpr std::array<std::string_view, 6> actions{"drop", "accept", "", "queue", "repeat", "stop"};
 
 ipq::capture_reader* running = nullptr;  // for the handler of signals
-extern "C" void stop_running(int) {
+extern "C" void stop_running(int signal) {
   running->stop();
+  end_at_second_signal(signal);
 }
 
 bool is_about_output(const ipq::error& what) {
   return std::string_view(what.operation) == "write output";
 }
 
-/// Ctrl-C ends the reading, and what was done is written and told.
+/// Ctrl-C ends the reading, and what was done is written and told; also behind the life of this, if that takes for
+/// ever, another one ends the command.
 class stopped_by_signals {
  public:
   explicit stopped_by_signals(ipq::capture_reader& reader) {
@@ -59,7 +62,7 @@ class stopped_by_signals {
   stopped_by_signals(const stopped_by_signals&) = delete;
   stopped_by_signals& operator=(const stopped_by_signals&) = delete;
   ~stopped_by_signals() {
-    for (const int each : {SIGINT, SIGTERM}) std::signal(each, SIG_DFL);
+    for (const int each : {SIGINT, SIGTERM}) std::signal(each, is_end_asked_for() ? end_at_second_signal : SIG_DFL);
   }
 };
 

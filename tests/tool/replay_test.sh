@@ -371,4 +371,31 @@ for signal in INT TERM; do
   same "recorded before SIG$signal" "$(sed -n 's/^.* frames, \([0-9]*\) packets.*/\1/p' "$folder/text")" "$(shark "$folder/r")"
   same "passed before SIG$signal" "$(shark "$folder/r")" "$(shark "$folder/p")"
 done
+# Where nobody reads what it writes, another one ends it.
+mkfifo "$folder/in" "$folder/stalled"
+exec 3<>"$folder/stalled"
+for output in -w --passed; do
+  while cat "$capture" 2>/dev/null; do :; done >"$folder/in" &
+  feeder=$!
+  "$ipq" replay - accept $output "$folder/stalled" <"$folder/in" >/dev/null 2>"$folder/error" &
+  process=$!
+  for _ in $(seq 100); do
+    ! grep -q 'SigCgt:.*4002$' "/proc/$process/status" 2>/dev/null || break
+    sleep 0.05
+  done
+  kill -INT "$process"
+  sleep 0.6
+  kill -TERM "$process" 2>/dev/null || failed "replay $output ended at the first signal: $(cat "$folder/error")"
+  for _ in $(seq 400); do
+    kill -0 "$process" 2>/dev/null || break
+    sleep 0.05
+  done
+  kill -KILL "$process" 2>/dev/null || true
+  status=0
+  wait "$process" || status=$?
+  wait "$feeder" || true
+  same "exit status of $output after two signals" 1 "$status"
+  grep -qx 'ipq: ended by a second signal' "$folder/error" || failed "two signals: $(cat "$folder/error")"
+done
+exec 3>&-
 echo "${#captures[@]} captures replayed"
