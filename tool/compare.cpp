@@ -19,6 +19,7 @@
 #include "progress.hpp"
 #include "replay_options.hpp"
 #include "rule_options.hpp"
+#include "worker_engines.hpp"
 
 namespace tool {
 namespace {
@@ -266,7 +267,7 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
   }
   auto reader = ipq::capture_reader::open(capture, capture_options_of(options));
   if (!reader) return fail_with(about_file(capture, reader.error()));
-  rules::engine first = make_engine(compiled[0], options, *reader), second = make_engine(compiled[1], options, *reader);
+  worker_engines first(compiled[0], options, *reader), second(compiled[1], options, *reader);
   cursor packets(*reader);
   ipq::packet view;  // of one that is longer than live
   for (std::uint64_t count = 0;; ++count) {
@@ -296,9 +297,12 @@ int compare_main(int argc, char** argv) {
   add_replay_options(line, options);
   line.need("--else", "--on");
   line.need("--seed", "--on");
+  line.need("--workers", "--on");
+  line.need("--queue", "--on");
   line.add_flag("--json", json, "for programs: an object a line");
   if (const auto end = line.parse(argc, argv)) return *end == done ? static_cast<int>(done) : trouble;
 
+  if (const auto fit = check(options); !fit) return fail_with(fit.error());
   comparison result(paths[0], paths[1], json);
   const int status =
       capture.empty() ? compare_recordings(paths, options, result) : compare_rules(paths, capture, options, result);

@@ -159,6 +159,7 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   }
   if (auto restricted = restrict_system_calls(); !restricted) return restricted;
   announce();
+  if (calls.announced) calls.announced();
   has_begun_ = true;
 
   {

@@ -70,6 +70,8 @@ class live_session {
     std::function<outcome<void>()> prepare = {};
     /// At SIGHUP, by the calling thread beside the workers.
     std::function<void()> reload = {};
+    /// When it has said what is served.
+    std::function<void()> announced = {};
   };
   [[nodiscard]] outcome<void> serve(std::span<handler* const> handlers, const hooks& calls);
 

@@ -9,7 +9,6 @@
 #include "command_line.hpp"
 
 namespace tool {
-namespace {
 
 parsed<std::pair<std::uint16_t, std::uint16_t>> parse_queues(std::string_view text) {
   const std::size_t dash = text.find('-');
@@ -24,7 +23,12 @@ parsed<std::pair<std::uint16_t, std::uint16_t>> parse_queues(std::string_view te
   return std::pair(static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last));
 }
 
-}  // namespace
+outcome<void> check_workers(unsigned workers, unsigned queues) {
+  if (workers <= queues) return {};
+  return fail(wrong_usage,
+              fmt::format("--workers {}: more threads than queues, of which there {} {}; -q N-M serves several",
+                          workers, queues == 1 ? "is" : "are", queues));
+}
 
 ipq::queue_options live_options::queue(std::uint16_t number) const {
   ipq::queue_options made;
@@ -66,11 +70,7 @@ void add_live_options(command_line& to, live_options& options) {
 }
 
 outcome<void> check(const live_options& options) {
-  if (options.workers > options.queues()) {
-    return fail(wrong_usage,
-                fmt::format("--workers {}: more threads than queues, of which there {} {}; -q N-M serves several",
-                            options.workers, options.queues() == 1 ? "is" : "are", options.queues()));
-  }
+  if (auto fit = check_workers(options.workers, options.queues()); !fit) return fit;
   const auto selectors = options.selection.selectors();
   if (!selectors) return std::unexpected(selectors.error());
   if (options.selection.is_dry_run() && selectors->empty()) {

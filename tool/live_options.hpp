@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "failure.hpp"
 #include "firewall/selection_options.hpp"
 #include "ipq/queue.hpp"
+#include "values.hpp"
 
 namespace tool {
 
@@ -33,6 +36,12 @@ struct live_options {
   /// For the kernel's queue `number`; what the command adds is up to it.
   [[nodiscard]] ipq::queue_options queue(std::uint16_t number) const;
 };
+
+/// "3" or "3-5": the first and the last of at most 256 queues.
+[[nodiscard]] parsed<std::pair<std::uint16_t, std::uint16_t>> parse_queues(std::string_view text);
+
+/// Failure: wrong_usage, more workers than queues.
+[[nodiscard]] outcome<void> check_workers(unsigned workers, unsigned queues);
 
 /// Adds the options to a command line, which fills `options` when it is parsed, and complains of what is wrong.
 void add_live_options(command_line& to, live_options& options);

@@ -64,7 +64,7 @@ MetricFamily latency_of(const latency_histogram& from) {
   return made;
 }
 
-void add_rules(std::vector<MetricFamily>& to, const rule_handler::rule_totals& rules) {
+void add_rules(std::vector<MetricFamily>& to, const rules::totals& rules) {
   family packets(MetricType::Counter, "ipq_rule_packets_total", "Packets that matched a rule."),
       bytes(MetricType::Counter, "ipq_rule_bytes_total", "Bytes of packets that matched a rule."),
       lost(MetricType::Counter, "ipq_rule_lost_total", "Packets dropped by loss and rate."),

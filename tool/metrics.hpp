@@ -16,7 +16,7 @@ namespace tool {
 /// What there is to tell, at one moment.
 struct metrics_snapshot {
   rule_counters counters;  ///< the sum over the workers
-  rule_handler::rule_totals rules;
+  ipq::tool::rules::totals rules;
   std::vector<recordings::count> recorded = {};
   std::uint64_t reloads = 0, reloads_failed = 0;
   std::vector<live_session::kernel_counts> queues = {};

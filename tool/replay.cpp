@@ -23,6 +23,7 @@
 #include "rules/delayed.hpp"
 #include "second_signal.hpp"
 #include "separate_files.hpp"
+#include "worker_engines.hpp"
 
 namespace tool {
 namespace {
@@ -68,14 +69,15 @@ class stopped_by_signals {
 
 class replay {
  public:
-  replay(ipq::capture_reader& from, rules::engine judge) : from_(from), engine_(std::move(judge)) {
+  replay(ipq::capture_reader& from, worker_engines judges)
+      : from_(from), judges_(std::move(judges)), workers_(judges_.size()) {
     names_ = [&reader = from_](std::uint32_t index) { return reader.interface_name(index); };
   }
 
   /// All packets with their verdicts, in `path`.
   outcome<void> record_to(const std::string& path) { return open(path, all_); }
   outcome<void> open_record_files() {
-    for (const auto& path : engine_.rules().record_files()) {
+    for (const auto& path : judges_.rules().record_files()) {
       if (const auto opened = open(path.string(), files_.emplace_back()); !opened) return opened;
     }
     return {};
@@ -96,23 +98,28 @@ class replay {
     ipq::verdict verdict;
     std::vector<std::byte> payload;
   };
+  /// What each worker had live.
+  struct worker {
+    rules::delayed<waiting> delayed;
+    rules::time latest = rules::time::min();  ///< of its packets so far: time does not go back where a capture's does
+  };
 
   outcome<void> open(const std::string& path, recording& into);
   ipq::result<void> take(const ipq::packet& packet);
-  ipq::result<void> carry_out(const ipq::packet& packet, rules::decision& decided);
+  ipq::result<void> carry_out(worker& by, const ipq::packet& packet, rules::decision& decided);
   void drop(rules::decision& decided);
   ipq::result<void> release(waiting&& one);
+  ipq::result<void> release_due(rules::time now);
   ipq::result<void> release_all();
   void record(recording& to, const ipq::packet& packet, const ipq::capture_frame& frame, const ipq::verdict& given);
 
   ipq::capture_reader& from_;
-  rules::engine engine_;
+  worker_engines judges_;
+  std::vector<worker> workers_;
   rules::interface_names names_;
   recording all_;
   std::vector<recording> files_;
-  rules::delayed<waiting> delayed_;
-  ipq::packet view_;                         ///< of one that is longer than live; made once
-  rules::time latest_ = rules::time::min();  ///< of all packets so far: time does not go back where a capture's does
+  ipq::packet view_;  ///< of one that is longer than live; made once
   std::array<sum, actions.size()> verdicts_;
   std::array<sum, protocol_kinds> protocols_;
   std::uint64_t truncated_ = 0, changed_ = 0, duplicates_ = 0, delayed_packets_ = 0, delay_refused_ = 0;
@@ -144,10 +151,16 @@ ipq::result<void> replay::release(waiting&& one) {
   return std::move(one.packet).set_verdict(verdict);
 }
 
-ipq::result<void> replay::release_all() {
-  while (auto due = delayed_.pop(rules::time::max())) {
+ipq::result<void> replay::release_due(rules::time now) {
+  const auto due_of = [](const worker& each) { return each.delayed.next_due().value_or(rules::time::max()); };
+  while (auto due = std::ranges::min_element(workers_, {}, due_of)->delayed.pop(now)) {
     if (const auto given = release(std::move(*due)); !given) return given;
   }
+  return {};
+}
+
+ipq::result<void> replay::release_all() {
+  if (const auto released = release_due(rules::time::max()); !released) return released;
   return from_.flush();
 }
 
@@ -161,12 +174,11 @@ void replay::drop(rules::decision& decided) {
 
 ipq::result<void> replay::take(const ipq::packet& packet) {
   const ipq::capture_frame& frame = *from_.frame_of(packet);
-  latest_ = std::max(latest_, frame.time);
-  while (auto due = delayed_.pop(latest_)) {
-    if (const auto given = release(std::move(*due)); !given) return given;
-  }
-  rules::decision decided = engine_.judge(*as_live(packet, view_), latest_);
-  if (const auto given = carry_out(packet, decided); !given) return given;
+  worker& by = workers_[judges_.of(packet)];
+  by.latest = std::max(by.latest, frame.time);
+  if (const auto released = release_due(by.latest); !released) return released;
+  rules::decision decided = judges_.judge(*as_live(packet, view_), by.latest);
+  if (const auto given = carry_out(by, packet, decided); !given) return given;
 
   verdicts_[static_cast<std::size_t>(decided.verdict.what())].add(packet);
   protocols_[protocol_of(packet)].add(packet);
@@ -187,7 +199,7 @@ ipq::result<void> replay::take(const ipq::packet& packet) {
 }
 
 /// At once, or by having the packet wait; if it can't, `decided` becomes what is done instead.
-ipq::result<void> replay::carry_out(const ipq::packet& packet, rules::decision& decided) {
+ipq::result<void> replay::carry_out(worker& by, const ipq::packet& packet, rules::decision& decided) {
   if (decided.delay.count() == 0) return from_.set_verdict(packet, decided.verdict);
   auto held = from_.hold(packet);
   if (!held && held.error().is(ENOMEM)) {
@@ -198,7 +210,7 @@ ipq::result<void> replay::carry_out(const ipq::packet& packet, rules::decision& 
   const auto payload = decided.verdict.payload();
   waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
   const std::size_t bytes = packet.original_length + payload.size() + decided.duplicate.size();
-  if (delayed_.push(std::move(one), latest_ + decided.delay, bytes)) return {};
+  if (by.delayed.push(std::move(one), by.latest + decided.delay, bytes)) return {};
   drop(decided);
   // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
   return std::move(one.packet).set_verdict(decided.verdict);
@@ -247,6 +259,7 @@ outcome<void> replay::close() {
 std::string replay::to_text() const {
   const auto counts = from_.counts();
   const auto stats = from_.stats();
+  const rules::totals judged = judges_.counts();
   std::string text = fmt::format("{} frames, {} packets", counts.frames, stats.received);
   const auto also = [&](std::uint64_t count, std::string_view what) {
     if (count != 0) text += fmt::format(", {} {}", count, what);
@@ -261,19 +274,19 @@ std::string replay::to_text() const {
   also(delay_refused_, "dropped as too many were delayed");
 
   text += fmt::format("\n\n{:>12} {:>15}  rule\n", "packets", "bytes");
-  for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
-    const auto& count = engine_.counts()[i];
-    const auto& origin = engine_.rules()[i];
+  for (std::size_t i = 0; i < judged.each.size(); ++i) {
+    const auto& count = judged.each[i];
+    const auto& origin = judged.rules[i];
     text += fmt::format("{:>12} {:>15}  {}:{}: {}", count.packets, count.bytes, printable(origin.file), origin.line,
                         printable(origin.text));
     also(count.lost, "lost");
     also(count.not_applied, "could not be changed");
     text += '\n';
   }
-  text += fmt::format("{:>12} {:>15}  none matched\n", engine_.unmatched().packets, engine_.unmatched().bytes);
-  for (std::size_t i = 0; i < engine_.rules().count_names().size(); ++i) {
-    const auto& count = engine_.named_counts()[i];
-    text += fmt::format("{:>12} {:>15}  count {}\n", count.packets, count.bytes, engine_.rules().count_names()[i]);
+  text += fmt::format("{:>12} {:>15}  none matched\n", judged.unmatched.packets, judged.unmatched.bytes);
+  for (std::size_t i = 0; i < judged.names.size(); ++i) {
+    const auto& count = judged.names[i];
+    text += fmt::format("{:>12} {:>15}  count {}\n", count.packets, count.bytes, judged.rules.count_names()[i]);
   }
 
   text += fmt::format("\n{:>12} {:>15}  verdict\n", "packets", "bytes");
@@ -294,6 +307,7 @@ std::string replay::to_text() const {
 std::string replay::to_json() const {
   using nlohmann::json;
   const auto counts = from_.counts();
+  const rules::totals judged = judges_.counts();
   const auto of = [](const sum& each) { return json{{"packets", each.packets}, {"bytes", each.bytes}}; };
   json made{{"frames", counts.frames},
             {"packets", from_.stats().received},
@@ -309,9 +323,9 @@ std::string replay::to_json() const {
             {"verdicts", json::object()},
             {"protocols", json::object()},
             {"counts", json::object()}};
-  for (std::size_t i = 0; i < engine_.rules().size(); ++i) {
-    const auto& count = engine_.counts()[i];
-    const auto& origin = engine_.rules()[i];
+  for (std::size_t i = 0; i < judged.each.size(); ++i) {
+    const auto& count = judged.each[i];
+    const auto& origin = judged.rules[i];
     made["rules"].push_back({{"file", origin.file},
                              {"line", origin.line},
                              {"rule", origin.text},
@@ -320,10 +334,10 @@ std::string replay::to_json() const {
                              {"lost", count.lost},
                              {"not_applied", count.not_applied}});
   }
-  made["unmatched"] = {{"packets", engine_.unmatched().packets}, {"bytes", engine_.unmatched().bytes}};
-  for (std::size_t i = 0; i < engine_.rules().count_names().size(); ++i) {
-    const auto& count = engine_.named_counts()[i];
-    made["counts"][engine_.rules().count_names()[i]] = {{"packets", count.packets}, {"bytes", count.bytes}};
+  made["unmatched"] = {{"packets", judged.unmatched.packets}, {"bytes", judged.unmatched.bytes}};
+  for (std::size_t i = 0; i < judged.names.size(); ++i) {
+    const auto& count = judged.names[i];
+    made["counts"][judged.rules.count_names()[i]] = {{"packets", count.packets}, {"bytes", count.bytes}};
   }
   for (std::size_t i = 0; i < actions.size(); ++i) {
     if (!actions[i].empty()) made["verdicts"][std::string(actions[i])] = of(verdicts_[i]);
@@ -365,6 +379,7 @@ int replay_main(int argc, char** argv) {
   line.add_flag("--json", json, "the summary for programs");
   line.add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
   if (const auto end = line.parse(argc, argv)) return *end;
+  if (const auto fit = check(options); !fit) return report("replay", fit.error());
   const auto compiled = compile_rules(rules_from);
   if (!compiled) return report("replay", compiled.error());
   const auto outputs = outputs_of(*compiled, recording, passed);
@@ -378,7 +393,7 @@ int replay_main(int argc, char** argv) {
     const bool of_output = std::string_view(reader.error().operation) == "open output";
     return report("replay", about_file(of_output ? passed : capture, reader.error()));
   }
-  replay job(*reader, make_engine(*compiled, options, *reader));
+  replay job(*reader, worker_engines(*compiled, options, *reader));
   if (const auto opened = job.open_record_files(); !opened) return report("replay", opened.error());
   if (!recording.empty()) {
     if (const auto opened = job.record_to(recording); !opened) return report("replay", opened.error());

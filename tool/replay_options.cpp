@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "command_line.hpp"
 #include "ipq/decode.hpp"
+#include "live_options.hpp"
 #include "rules/file.hpp"
 
 namespace tool {
@@ -32,18 +34,25 @@ void add_replay_options(command_line& to, replay_options& options) {
                 "what becomes of packets that no rule matches; without it accept");
   to.add_option("--seed", "N", options.seed, number_between(0, ~0ull),
                 "of loss, jitter and the like: the same gives the same again; without it 0");
+  to.add_option("--workers", "N", options.workers, number_between(1, 256),
+                "of ipq run, where it recorded with several, each with dice of its own; without it 1");
+  to.add_option(
+      "-q,--queue", "N[-M]",
+      [&options](std::string_view text) -> parsed<void> {
+        const auto range = parse_queues(text);
+        if (!range) return std::unexpected(range.error());
+        std::tie(options.first_queue, options.last_queue) = *range;
+        return {};
+      },
+      "the queues that these workers served; without it 0");
 }
 
 ipq::capture_options capture_options_of(const replay_options& from) {
   return {.hook = from.hook, .interface = from.interface};
 }
 
-ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, const replay_options& from,
-                                     const ipq::capture_reader& names) {
-  return ipq::tool::rules::engine(
-      rules, {.seed = from.seed, .otherwise = from.otherwise, .names = [&names](std::uint32_t index) {
-                return names.interface_name(index);
-              }});
+outcome<void> check(const replay_options& options) {
+  return check_workers(options.workers, options.last_queue - options.first_queue + 1u);
 }
 
 const ipq::packet* as_live(const ipq::packet& packet, ipq::packet& view) {

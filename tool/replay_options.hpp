@@ -7,7 +7,6 @@
 
 #include "failure.hpp"
 #include "ipq/capture.hpp"
-#include "rules/engine.hpp"
 
 namespace tool {
 
@@ -18,14 +17,16 @@ struct replay_options {
   std::string interface = {};
   ipq::verdict otherwise = ipq::verdict::accept();
   std::uint64_t seed = 0;
+  std::uint16_t first_queue = 0, last_queue = 0;  ///< that were served, by so many workers
+  unsigned workers = 1;
 };
 
 void add_replay_options(command_line& to, replay_options& options);
 
+/// Checks what depends on several options, after parsing.
+[[nodiscard]] outcome<void> check(const replay_options& options);
+
 [[nodiscard]] ipq::capture_options capture_options_of(const replay_options& from);
-/// `names` is asked for interfaces as long as there is an engine.
-[[nodiscard]] ipq::tool::rules::engine make_engine(const ipq::tool::rules::ruleset& rules, const replay_options& from,
-                                                   const ipq::capture_reader& names);
 
 /// Where a live queue would have only the beginning of a packet, as the kernel copies at most 65531 bytes, that is put
 /// into `view`, which is returned; else `packet`.

@@ -196,23 +196,9 @@ rule_counters rule_handler::counters() const {
   return now;
 }
 
-void rule_handler::add_totals(rule_totals& to) const {
+void rule_handler::add_totals(rules::totals& to) const {
   const std::lock_guard guard(lock_);
-  const auto add = [](rules::rule_counts& sum, const rules::rule_counts& one) {
-    sum.packets += one.packets;
-    sum.bytes += one.bytes;
-    sum.lost += one.lost;
-    sum.not_applied += one.not_applied;
-  };
-  to.rules = engine_.rules();
-  to.each.resize(engine_.counts().size());
-  to.names.resize(engine_.named_counts().size());
-  for (std::size_t i = 0; i < to.each.size(); ++i) add(to.each[i], engine_.counts()[i]);
-  add(to.unmatched, engine_.unmatched());
-  for (std::size_t i = 0; i < to.names.size(); ++i) {
-    to.names[i].packets += engine_.named_counts()[i].packets;
-    to.names[i].bytes += engine_.named_counts()[i].bytes;
-  }
+  to.add(engine_);
 }
 
 }  // namespace tool

@@ -73,14 +73,8 @@ class rule_handler final : public handler {
   /// Other rules from the next packet on. Packets that are delayed keep their verdict. All handlers change together.
   static void replace(std::span<rule_handler* const> handlers, const rules_in_use& what);
   [[nodiscard]] rule_counters counters() const;
-  struct rule_totals {
-    rules::ruleset rules;
-    std::vector<rules::rule_counts> each;
-    rules::rule_counts unmatched;
-    std::vector<rules::name_counts> names;
-  };
   /// Adds this handler's counts to those of others, which have the same rules.
-  void add_totals(rule_totals& to) const;
+  void add_totals(rules::totals& to) const;
 
  private:
   struct waiting {

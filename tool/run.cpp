@@ -168,7 +168,9 @@ class run {
 
   outcome<void> serve() {
     std::vector<handler*> handlers(pointers_.begin(), pointers_.end());
-    auto served = session_->serve(handlers, {.prepare = [this] { return prepare(); }, .reload = [this] { reload(); }});
+    auto served = session_->serve(handlers, {.prepare = [this] { return prepare(); },
+                                             .reload = [this] { reload(); },
+                                             .announced = [this] { say_seed(rules_); }});
     const auto written = recordings_.close();
     if (served && !written) return written;
     if (served && to_.error() != 0 && to_.error() != EPIPE) {
@@ -230,11 +232,17 @@ class run {
     return sum;
   }
 
-  [[nodiscard]] rule_handler::rule_totals sum_of_totals() const {
-    rule_handler::rule_totals sum;
+  [[nodiscard]] rules::totals sum_of_totals() const {
+    rules::totals sum;
     const std::lock_guard guard(reloading_);
     for (const rule_handler* each : pointers_) each->add_totals(sum);
     return sum;
+  }
+
+  // Without it nobody could judge a recording again.
+  void say_seed(const rules::ruleset& now) {
+    if (options_.seed || !now.uses_chance() || std::exchange(has_said_seed_, true)) return;
+    say("ipq run: loss, jitter and the like are those of --seed {}\n", job_.engine.seed);
   }
 
   outcome<void> prepare() {
@@ -296,6 +304,7 @@ class run {
       rule_handler::replace(pointers_, {*rules, *std::move(recorders)});
     }
     say("ipq run: {} rule{} loaded\n", rules->size(), rules->size() == 1 ? "" : "s");
+    say_seed(*rules);
     return {};
   }
 
@@ -309,6 +318,7 @@ class run {
   std::deque<rule_handler> handlers_;
   std::vector<rule_handler*> pointers_;
   mutable std::mutex reloading_;  ///< so that a sum is of one set of rules
+  bool has_said_seed_ = false;
   std::atomic<std::uint64_t> reloads_ = 0, reloads_failed_ = 0;
   std::optional<metrics_server> metrics_;  ///< last: its threads look at the others
 };

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <stdexcept>
 
 #include "ipq_command.hpp"
@@ -25,7 +26,7 @@ class recording : public kernel_tests::flow_test {
     folder_ = name;
     for (const char* each : {"live", "again", "other"}) std::filesystem::create_directory(folder_ / each);
     std::ofstream(rules()) << "record traffic.pcapng, mark 0x10/0xf0, continue\n"
-                              "accept : udp[8] = 0x79\n"
+                              "accept : udp[8] = 0x79 or ip6[48] = 0x79\n"
                               "drop : udp[8] = 0x78\n"
                               "connmark 3/0xf, priority 6, queue 9 bypass : udp[8] = 0x71\n"
                               "rate 2000/s, set ttl 9, replace \"rate\" with \"late\" : udp[8] = 0x72\n"
@@ -43,9 +44,10 @@ class recording : public kernel_tests::flow_test {
   [[nodiscard]] std::vector<std::string> in_folder(const char* run) const {
     return {"sh", "-c", "cd " + (folder_ / run).string() + " && exec \"$@\"", "sh"};
   }
-  nlohmann::json replay(const char* into, const char* seed) const {
+  nlohmann::json replay(const char* into, const std::string& seed, const std::vector<std::string>& more = {}) const {
     auto words = in_folder(into);
     words.insert(words.end(), {command_path(), "replay", "--json", "--seed", seed, "-f", rules(), recorded("live")});
+    words.insert(words.end(), more.begin(), more.end());
     const auto ended = kernel_tests::run(words);
     EXPECT_EQ(ended.status, 0) << ended.output;
     return nlohmann::json::parse(ended.output);
@@ -81,6 +83,32 @@ TEST_F(recording, is_replayed_byte_for_byte) {
 
   replay("other", "12");
   EXPECT_FALSE(bytes("other") == bytes("live")) << "other dice, other verdicts";
+}
+
+// Each worker has dice and rates of its own, and nobody chose the seed.
+TEST_F(recording, of_several_workers_is_replayed_byte_for_byte) {
+  flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 3");
+  flow6().rule("-A OUTPUT", "NFQUEUE --queue-num 4");
+  live_command command({"run", "-f", rules(), "-q", "3-4", "--workers", "2"}, in_folder("live"));
+  for (int i = 0; i < 40; ++i) {
+    for (const auto* flow : {&flow4(), &flow6()}) {
+      for (const char* kind : {"rate", "anything"}) flow->send(kind + std::to_string(i));
+    }
+  }
+  for (const auto* flow : {&flow4(), &flow6()}) {
+    flow->send("y");
+    while (flow->arrived() != "y") continue;
+  }
+  const auto ended = command.interrupt();
+  ASSERT_EQ(ended.status, 0) << ended.output;
+  ASSERT_TRUE(has(ended.output, "162 packets recorded, 0 lost")) << ended.output;
+  std::smatch seed;
+  ASSERT_TRUE(std::regex_search(ended.output, seed, std::regex("\nipq run: .* of --seed ([0-9]+)\n"))) << ended.output;
+
+  EXPECT_EQ(replay("again", seed[1], {"--workers", "2", "-q", "3-4"})["packets"], 162);
+  EXPECT_TRUE(bytes("again") == bytes("live"));
+  replay("other", seed[1]);
+  EXPECT_FALSE(bytes("other") == bytes("live")) << "as if one had judged all";
 }
 
 }  // namespace

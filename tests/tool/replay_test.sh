@@ -281,6 +281,10 @@ refuses 1 "a.ipq: read capture: Bad message: neither pcap nor pcapng" replay "$f
 refuses 2 "there are no rules" replay "$capture"
 refuses 2 "rule 1:1:8" replay "$capture" 'drop : nonsense here'
 refuses 2 "--hook" replay "$capture" accept --hook nowhere
+refuses 2 "--workers 2: more threads than queues, of which there is 1; -q N-M serves several" \
+  replay "$capture" accept --workers 2
+refuses 2 "--workers 3: more threads than queues" compare "$folder/a.ipq" "$folder/b.ipq" --on "$capture" --workers 3 -q 1-2
+refuses 2 "--queue requires --on" compare "$folder/a.ipq" "$folder/b.ipq" -q 1-2
 refuses 2 "--pace" replay "$capture" accept --pace -1
 refuses 2 "-w - and --passed - can't both be standard output" replay "$capture" accept -w - --passed -
 refuses 2 "--passed - and record - can't both be standard output" replay "$capture" 'record - : udp' --passed -

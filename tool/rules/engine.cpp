@@ -278,4 +278,22 @@ void engine::continue_counts(const engine& before) {
   }
 }
 
+void totals::add(const engine& one) {
+  const auto add_to = [](rule_counts& sum, const rule_counts& counts) {
+    sum.packets += counts.packets;
+    sum.bytes += counts.bytes;
+    sum.lost += counts.lost;
+    sum.not_applied += counts.not_applied;
+  };
+  rules = one.rules();
+  each.resize(one.counts().size());
+  names.resize(one.named_counts().size());
+  for (std::size_t i = 0; i < each.size(); ++i) add_to(each[i], one.counts()[i]);
+  add_to(unmatched, one.unmatched());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    names[i].packets += one.named_counts()[i].packets;
+    names[i].bytes += one.named_counts()[i].bytes;
+  }
+}
+
 }  // namespace ipq::tool::rules

@@ -81,4 +81,14 @@ class engine {
   std::unique_ptr<state> state_;
 };
 
+/// What several engines with the same rules have counted.
+struct totals {
+  ruleset rules;
+  std::vector<rule_counts> each;  ///< of its rules
+  rule_counts unmatched;
+  std::vector<name_counts> names;  ///< of its count_names()
+
+  void add(const engine& one);
+};
+
 }  // namespace ipq::tool::rules

@@ -102,6 +102,16 @@ bool ruleset::repeats() const noexcept {
                              [](const rule& each) { return each.ending.what() == ipq::verdict::action::repeat; });
 }
 
+bool ruleset::uses_chance() const noexcept {
+  const auto has_jitter = [](const action& one) {
+    const auto* const delay = std::get_if<add_delay>(&one);
+    return delay != nullptr && delay->jitter.count() > 0;
+  };
+  return any_action<lose_some, duplicate, corrupt, reorder>(*compiled_) ||
+         std::ranges::any_of(compiled_->rules,
+                             [&](const rule& each) { return std::ranges::any_of(each.actions, has_jitter); });
+}
+
 std::vector<std::uint16_t> ruleset::queues() const {
   std::vector<std::uint16_t> numbers;
   for (const rule& each : compiled_->rules) {

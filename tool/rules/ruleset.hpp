@@ -53,6 +53,9 @@ class ruleset {
   [[nodiscard]] bool duplicates() const noexcept;   ///< duplicate: packets have to be sent
   [[nodiscard]] bool repeats() const noexcept;      ///< repeat: the rule that queues has to know them by their mark
 
+  /// Whether a seed has a say: loss, jitter, duplicate, corrupt or reorder.
+  [[nodiscard]] bool uses_chance() const noexcept;
+
   /// The numbers of `queue N`.
   [[nodiscard]] std::vector<std::uint16_t> queues() const;
   /// The names of interfaces that rules test, but for those that end with '*'.

@@ -368,6 +368,10 @@ TEST(ruleset, what_the_driver_has_to_provide) {
   EXPECT_TRUE(made("delay 1ms").delays());
   EXPECT_TRUE(made("reorder 1% within 1ms").delays());
   EXPECT_TRUE(made("rate 1/s").delays());
+  for (const char* text : {"loss 1%", "duplicate 1%", "corrupt 1%", "reorder 1% within 1ms", "delay 1ms jitter 1ms"}) {
+    EXPECT_TRUE(made(text).uses_chance()) << text;
+  }
+  EXPECT_FALSE(made("delay 1ms, rate 1/s, set ttl 1").uses_chance());
   EXPECT_TRUE(made("duplicate 1%").duplicates());
   EXPECT_TRUE(made("accept : udp\nmark 1, repeat : tcp").repeats());
   EXPECT_FALSE(made("mark 1, continue").repeats());
