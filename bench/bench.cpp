@@ -7,6 +7,8 @@
 #include <fstream>
 #include <iostream>
 #include <numeric>
+#include <span>
+#include <string_view>
 
 #include "failure.hpp"
 #include "machine.hpp"
@@ -177,6 +179,8 @@ void measure(const options& wanted) {
 
 int main(int count, char** words) {
   try {
+    const std::span words_after(words + 1, words + count);
+    if (count > 1 && std::string_view(words[1]) == bench::apart) return bench::judge_apart(words_after.subspan(1));
     const auto wanted = bench::read_options(count, words);
     if (wanted.help) {
       std::cout << bench::usage;

@@ -57,6 +57,10 @@ awk -v scenarios_of_ipq=$(($(nproc) > 1 ? 4 : 3)) -v of_captures=$of_captures '
   }
   /^    least \.\. most / { check("^[0-9]+(\\.[0-9]+)? \\.\\. [0-9]+(\\.[0-9]+)?$"); next }
   /^  \(/ { next }
+  /^  memory, MiB/ && table == "captures" {
+    n = split($0, cell, /  +/)
+    for (i = 3; i <= n; ++i) if (cell[i] + 0 > 16) fail("memory of more than a contestant has: " $0)
+  }
   /^  / { check("^[0-9]+(\\.[0-9]+)?$"); ++figures[table] }
   END {
     if (tables != 3 + ("ipq" in scenarios)) fail(tables + 0 " tables")

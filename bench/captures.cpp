@@ -3,7 +3,7 @@
 // a process of its own.
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/resource.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <ipq/capture.hpp>
@@ -99,21 +99,56 @@ struct ran {
   double mebibytes = 0;  // of memory, at most
 };
 
-// Runs it in a process of its own, in which a false or a status other than 0 is a failure, while `feed` goes on here.
-ran run_apart(const std::string& name, const std::function<bool()>& work, const std::function<void()>& feed = {}) {
+// The most that a process had since it became its program. Of a process that has ended the system tells the most since
+// fork(), which is what this one has.
+double peak_of(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  }
+  throw failure("no VmHWM in /proc/" + std::to_string(process) + "/status");
+}
+
+// Runs a program in a process of its own, in which a status other than 0 is a failure, while `feed` goes on here.
+// `start` makes it that program, and returns where it could not.
+ran run_apart(const std::string& name, const std::function<void()>& start, const std::function<void()>& feed = {}) {
+  int gate[2];
+  if (::pipe2(gate, O_CLOEXEC) != 0) throw failure(with_errno("pipe"));
   const double begun = now(CLOCK_MONOTONIC);
   const pid_t child = ::fork();
   if (child < 0) throw failure(with_errno("fork"));
-  if (child == 0) ::_exit(work() ? 0 : 1);
-  if (feed) feed();
+  if (child == 0) {
+    char open = 0;
+    ::close(gate[1]);
+    if (::read(gate[0], &open, 1) == 1) start();
+    ::_exit(1);
+  }
+  ::close(gate[0]);
+  // It stops where it ends, with its memory still there.
+  const bool seized = ::ptrace(PTRACE_SEIZE, child, nullptr, PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL) == 0;
+  const failure refused(with_errno("ptrace"));
+  if (seized) static_cast<void>(::write(gate[1], "", 1));
+  ::close(gate[1]);
+  if (seized && feed) feed();
+  ran made;
   int status = 0;
-  rusage used{};
-  while (::wait4(child, &status, 0, &used) < 0 && errno == EINTR) continue;
+  for (;;) {
+    if (::waitpid(child, &status, 0) < 0) {
+      if (errno == EINTR) continue;
+      throw failure(with_errno("waitpid"));
+    }
+    if (!WIFSTOPPED(status)) break;
+    const bool ends = status >> 8 == (SIGTRAP | PTRACE_EVENT_EXIT << 8);
+    if (ends) made.mebibytes = peak_of(child);
+    ::ptrace(PTRACE_CONT, child, nullptr, ends || status >> 16 != 0 ? 0 : WSTOPSIG(status));
+  }
+  made.seconds = now(CLOCK_MONOTONIC) - begun;
+  if (!seized) throw refused;
   if (status != 0) throw failure(name + " failed on a capture");
-  return {now(CLOCK_MONOTONIC) - begun, static_cast<double>(used.ru_maxrss) / 1024};
+  return made;
 }
 
-bool execute(std::vector<std::string> words, int output) {
+void execute(std::vector<std::string> words, int output) {
   const int null = ::open("/dev/null", O_WRONLY);
   ::dup2(output, STDOUT_FILENO);
   ::dup2(null, STDERR_FILENO);
@@ -121,7 +156,13 @@ bool execute(std::vector<std::string> words, int output) {
   for (std::string& each : words) arguments.push_back(each.data());
   arguments.push_back(nullptr);
   ::execvp(arguments[0], arguments.data());
-  return false;
+}
+
+// This program once more, which judges a capture and nothing else: judge_apart().
+void execute_library(const std::string& capture, const std::string& passed, std::uint64_t frames, task wanted) {
+  execute(
+      {"/proc/self/exe", apart, capture, passed, std::to_string(frames), wanted == task::filter ? "filter" : "accept"},
+      STDOUT_FILENO);
 }
 
 ipq::verdict accept(const ipq::packet&) {
@@ -137,7 +178,7 @@ ipq::verdict drop_dns(const ipq::packet& packet) {
 }
 
 template <class Judge>
-bool replay(const std::string& capture, const std::string& passed, std::uint64_t frames, Judge judge) {
+bool judge_all(const std::string& capture, const std::string& passed, std::uint64_t frames, Judge judge) {
   auto from = ipq::capture_reader::open(capture, {.passed = passed});
   return from && ipq::serve(*from, judge) && from->flush() && from->counts().frames == frames;
 }
@@ -151,7 +192,7 @@ class captures final : public scenario {
 
   sample run(std::size_t index) override {
     in_->out().clear(task_ == task::write ? in_->capture().size() : 0);
-    const auto ran = run_apart(what().contestants[index], [&] { return work(who_[index]); });
+    const auto ran = run_apart(what().contestants[index], [&] { start(who_[index]); });
     if (who_[index] == command) check_summary();
     if (task_ == task::write) check_size(what().contestants[index]);
     sample made{.packets = in_->count()};
@@ -162,11 +203,10 @@ class captures final : public scenario {
  private:
   using enum contestant_kind;
 
-  bool work(contestant_kind who) const {
+  void start(contestant_kind who) const {
     const std::string in = in_->capture().path();
     if (who == library) {
-      if (task_ == task::filter) return replay(in, "", in_->count(), drop_dns);
-      return replay(in, task_ == task::write ? in_->out().packets().path() : "", in_->count(), accept);
+      return execute_library(in, task_ == task::write ? in_->out().packets().path() : "", in_->count(), task_);
     }
     if (who == tcpdump) {
       // As root it would become another user, which is not possible everywhere: here it is not root.
@@ -215,13 +255,12 @@ class stream final : public scenario {
       write_repeated(ends[1], from, count);
       ::close(ends[1]);
     };
-    const auto work = [&] {
+    const auto start = [&] {
       ::dup2(ends[0], STDIN_FILENO);
-      ::close(ends[1]);
-      if (who_[index] == contestant_kind::library) return replay("-", "", count, accept);
-      return execute({ipq_command, "replay", "-", "accept"}, ::open("/dev/null", O_WRONLY));
+      if (who_[index] == contestant_kind::library) return execute_library("-", "", count, task::read);
+      execute({ipq_command, "replay", "-", "accept"}, ::open("/dev/null", O_WRONLY));
     };
-    const auto ran = run_apart(what().contestants[index], work, feed);
+    const auto ran = run_apart(what().contestants[index], start, feed);
     sample made{.packets = count};
     made.figures = {static_cast<double>(count) / ran.seconds / 1e6, ran.mebibytes};
     return made;
@@ -243,6 +282,15 @@ description describe(std::string name, const std::vector<contestant_kind>& who, 
 }
 
 }  // namespace
+
+int judge_apart(std::span<char* const> words) {
+  if (words.size() != 4) return 2;
+  const std::string capture = words[0], passed = words[1];
+  const std::uint64_t frames = std::stoull(words[2]);
+  const bool right = std::string_view(words[3]) == "filter" ? judge_all(capture, passed, frames, drop_dns)
+                                                            : judge_all(capture, passed, frames, accept);
+  return right ? 0 : 1;
+}
 
 void add_captures(scenarios& to, const ground& on, const std::string& path) {
   if (std::system("tcpdump --version >/dev/null 2>&1") != 0) throw unavailable("captures, as there is no tcpdump");

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -87,5 +88,11 @@ void add_delay(scenarios& to, const ground& on);
 void add_rules(scenarios& to, const ground& on);
 // On the pcap file `capture`; "": on one that is made.
 void add_captures(scenarios& to, const ground& on, const std::string& capture);
+
+// What this program does when `apart` is its first word: it judges a capture with the library, and has no memory but
+// for that. The words are a capture, where what passes goes or "", how many frames there are, and "accept" or "filter".
+// Returns the exit status.
+constexpr const char* apart = "--apart";
+int judge_apart(std::span<char* const> words);
 
 }  // namespace bench
