@@ -67,7 +67,8 @@ struct capture_counts {
 
 /// Reads pcap (any byte order, microseconds and nanoseconds) and pcapng (several sections and interfaces), plain or
 /// packed with gzip or Zstandard, of Ethernet with VLAN tags, raw IP, Linux cooked (1 and 2), null and loop. The file
-/// is read in pieces: memory does not depend on its size, and it may be a pipe.
+/// is read in pieces: memory does not depend on its size, and it may be a pipe. A file in Zstandard takes the window
+/// that it was packed with: at most 8 MiB, but for `--long` and `--ultra`, up to 128 MiB; wider ones are not read.
 ///
 /// Packets are as a queue's would be. Ids count from 1. `vlan` is the outermost tag, l2_header the whole header of
 /// Ethernet. Interfaces have indices by the order in which their names come up, from 1. The interface of a packet is

@@ -190,6 +190,15 @@ TEST_F(damage_test, tells_of_packed_data_that_is_cut_or_damaged_behind_all_that_
   }
 }
 
+// Of a window of 128 MiB and of one above: a frame with nothing in it, whose size is not said.
+TEST_F(damage_test, tells_of_zstandard_that_takes_too_much_memory_what_to_do) {
+  const auto frame = [](char window) { return "\x28\xb5\x2f\xfd" + std::string{0, window, 1, 0, 0}; };
+  EXPECT_EQ(read(frame('\x88')).message, "read capture: Bad message: it is empty");
+  EXPECT_EQ(
+      read(frame('\x90')).message,
+      "read capture: Protocol not supported: Zstandard with a window of over 128 MiB; unpack it: zstd -d --long=31");
+}
+
 TEST_F(damage_test, a_file_that_grows_or_shrinks_while_it_is_read_is_read_as_far_as_it_goes) {
   capture_bytes file;
   file.pcap(101);

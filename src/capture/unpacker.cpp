@@ -2,6 +2,7 @@
 // gzip through zlib, Zstandard through libzstd; both also as several streams behind one another.
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -79,9 +80,14 @@ class zstandard final : public unpacker {
     ZSTD_outBuffer out{to.data(), to.size(), 0};
     std::size_t left = 0;
     if (!damaged_) left = ::ZSTD_decompressStream(stream_, &out, &in);
-    damaged_ = damaged_ || ::ZSTD_isError(left) != 0;
+    if (::ZSTD_isError(left) != 0) {
+      damaged_ = true;
+      too_wide_ = ::ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge;
+    }
     if (damaged_ && out.pos == 0) {
-      return refuse(EBADMSG, "the Zstandard data is damaged, or needs a window over 128 MiB");
+      return too_wide_
+                 ? refuse(EPROTONOSUPPORT, "Zstandard with a window of over 128 MiB; unpack it: zstd -d --long=31")
+                 : refuse(EBADMSG, "the Zstandard data is damaged");
     }
     if (in.pos != 0 || out.pos != 0) complete_ = left == 0;
     return progress{in.pos, out.pos};
@@ -92,6 +98,7 @@ class zstandard final : public unpacker {
   ZSTD_DStream* stream_;
   bool complete_ = false;
   bool damaged_ = false;
+  bool too_wide_ = false;  ///< and not damaged: as `zstd -d` does it takes 128 MiB and no more
 };
 
 }  // namespace
