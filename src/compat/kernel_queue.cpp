@@ -86,6 +86,7 @@ result<netlink::socket> kernel_queue::join(kernel_handle& who) {
   if (readable) {
     const lock locked(*this);
     members_[index] = {.who = &who, .max_length = who.options().max_length};
+    forget_mode(index);
     if (members_[1 - index].max_length < members_[index].max_length) set_receive_buffer();
   }
   return readable;
@@ -145,14 +146,15 @@ void kernel_queue::leave(const kernel_handle& who) {
     members_[index] = {};
     if (alone_ == index) alone_.reset();
     // A child of fork() that lets go of its copy must not judge the packets of its parent.
-    if (members_[1 - index].who == nullptr || !relay_ || !relay_->serves()) return;
+    if (members_[1 - index].who == nullptr || !relay_ || (inherited_ && !relay_->serves())) return;
     for (auto each = undecided_.begin(); each != undecided_.end();) {
       const auto next = std::next(each);
       if (each->second == index) left.insert(undecided_.extract(each));  // allocates nothing
       each = next;
     }
+    forget_mode(index);
     // What can fail is memory; the kernel then goes on with more than is needed.
-    if (members_[1 - index].has_mode && bound()) {
+    if (told_->modes[1 - index].set && bound()) {
       static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));
     }
   }
@@ -196,22 +198,32 @@ void kernel_queue::look_for_refused_bind() {
   if (note && note->mode) note_refused_mode(*note->mode, reply->code);
 }
 
+void kernel_queue::forget_mode(std::size_t index) noexcept {
+  told_->modes[index].set = false;
+  told_->modes[index].copies = copy_parameters{};
+}
+
 copy_parameters kernel_queue::needed_copies() const noexcept {
   copy_parameters needed;
-  for (const member& each : members_) {
-    if (each.who == nullptr) continue;
-    needed.mode = std::max(needed.mode, each.copies.mode);
-    needed.range = std::max(needed.range, each.copies.range);
+  for (const auto& each : told_->modes) {
+    const copy_parameters copies = each.copies;
+    needed.mode = std::max(needed.mode, copies.mode);
+    needed.range = std::max(needed.range, copies.range);
   }
   return needed;
 }
 
+bool kernel_queue::has_mode(std::size_t index) const noexcept {
+  return members_[index].who != nullptr && told_->modes[index].set;
+}
+
 queue_limits kernel_queue::needed_limits() const noexcept {
   queue_limits needed;
-  for (const member& each : members_) {
-    if (each.who == nullptr || !each.has_mode) continue;
-    needed.max_length = std::max(needed.max_length, each.who->options().max_length);
-    needed.fail_open = needed.fail_open || each.who->options().fail_open;
+  for (std::size_t index = 0; index < members_.size(); ++index) {
+    if (!has_mode(index)) continue;
+    const settings& options = members_[index].who->options();
+    needed.max_length = std::max(needed.max_length, options.max_length);
+    needed.fail_open = needed.fail_open || options.fail_open;
   }
   return needed;
 }
@@ -230,7 +242,7 @@ wire::config kernel_queue::needed_config() const noexcept {
 
 queue_limits kernel_queue::limits(const kernel_handle& who) {
   const lock locked(*this);
-  if (std::ranges::none_of(members_, [](const member& each) { return each.who != nullptr && each.has_mode; })) {
+  if (!has_mode(0) && !has_mode(1)) {
     return {.max_length = who.options().max_length, .fail_open = who.options().fail_open};
   }
   return needed_limits();
@@ -243,18 +255,18 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   if (copies.mode > IPQ_COPY_PACKET) return ask(refused_config(number_), note);
   if (!shared_) look_for_refused_bind();
   const lock locked(*this);
-  member& setting = members_[index_of(who.ipv6())];
-  setting.copies = copies;
-  setting.has_mode = true;
+  const std::size_t index = index_of(who.ipv6());
+  member& setting = members_[index];
+  told_->modes[index].copies = copies;
+  told_->modes[index].set = true;
   wire::config wanted = needed_config();
   // Between members the relay tells packets of the old mode from those of the new by the kernel's answer between them,
   // which reaches the process whose relay serves.
   wanted.acknowledge = shared_;
   if (!shared_ || (inherited_ && !relay_->serves())) setting.arriving = copies;
-  if (!bound()) {
-    note.mode->bind = ++bind_attempt_ & bind_attempt_mask;
+  if (!told_->bound.exchange(true)) {
+    note.mode->bind = ++told_->bind_attempt & bind_attempt_mask;
     wanted.command = wire::config_command::bind;
-    bound_ = true;
     // Refused only where the socket is no socket of the kernel's, as in tests.
     static_cast<void>(socket_.enable_timestamps());
   }
@@ -262,7 +274,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   const auto sent = ask(wanted, note);
   // While messages are lost the kernel's answer may be one of them, and the old mode must not stay.
   if (shared_ && socket_.drops() != drops) setting.arriving = copies;
-  if (!sent && wanted.command) bound_ = false;
+  if (!sent && wanted.command) told_->bound = false;
   return sent;
 }
 
@@ -310,7 +322,8 @@ bool kernel_queue::pass_on(std::span<std::byte> datagram) {
 }
 
 void kernel_queue::note_refused_mode(const mode_note& note, int code) noexcept {
-  if (note.bind ? *note.bind == (bind_attempt_ & bind_attempt_mask) : code == ENODEV || code == EPERM) bound_ = false;
+  const std::uint32_t last_bind = told_->bind_attempt & bind_attempt_mask;
+  if (note.bind ? *note.bind == last_bind : code == ENODEV || code == EPERM) told_->bound = false;
 }
 
 std::optional<std::size_t> kernel_queue::route(std::span<std::byte>& datagram) {
@@ -333,7 +346,6 @@ void kernel_queue::note_accepted_mode(bool ipv6, const mode_note& note) {
   const lock locked(*this);
   members_[index_of(ipv6)].arriving = parameters_of(note.mode, note.range);
   alone_.reset();
-  bound_ = true;  // perhaps by a child of fork(2)
 }
 
 std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& datagram) {
@@ -376,7 +388,7 @@ void kernel_queue::after_fork_in_child() {
   inherited_ = true;
   // Where this process's relay comes to serve, it has not seen the answers that its parent's saw.
   alone_.reset();
-  for (member& each : members_) each.arriving = each.copies;
+  for (std::size_t index = 0; index < members_.size(); ++index) members_[index].arriving = told_->modes[index].copies;
   mutex_.unlock();
   if (relay_) relay_->after_fork_in_child();
 }

@@ -13,6 +13,7 @@
 #include <span>
 
 #include "compat/handle.hpp"
+#include "compat/in_common.hpp"
 #include "compat/request_note.hpp"
 #include "ipq/error.hpp"
 #include "netlink/relay.hpp"
@@ -41,7 +42,7 @@ struct queue_limits {
 
 class kernel_queue final : public shared_between_handles {
  public:
-  /// Opens the socket; the queue belongs to nobody yet. Errors: those of opening a socket.
+  /// Opens the socket; the queue belongs to nobody yet. Errors: those of opening a socket. Throws std::bad_alloc.
   [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
                                                                   std::uint16_t number);
 
@@ -53,7 +54,7 @@ class kernel_queue final : public shared_between_handles {
   [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
   /// Whether it is in the network namespace that the calling thread is in.
   [[nodiscard]] bool is_here() const;
-  [[nodiscard]] bool bound() const noexcept { return bound_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool bound() const noexcept { return told_->bound.load(std::memory_order_relaxed); }
 
   /// Returns what `who` is to read from. A member that is alone reads the netlink socket itself; when a second one
   /// joins, the descriptor of the first changes its meaning and both read from a relay. The caller sees to it that
@@ -106,17 +107,28 @@ class kernel_queue final : public shared_between_handles {
  private:
   struct member {
     kernel_handle* who = nullptr;
-    copy_parameters copies = {};    ///< as it asked
     copy_parameters arriving = {};  ///< of the packets that come out of the socket now, which may be older
-    bool has_mode = false;          ///< it has set one, so its limits count
-    std::uint32_t max_length = 0;   ///< of its options, which its own thread may change until then
+    std::uint32_t max_length = 0;   ///< of its options, which its own thread may change until it sets a mode
+  };
+  /// What the kernel was told over the socket, by whichever process that has a copy of it.
+  struct told {
+    struct mode {
+      std::atomic<copy_parameters> copies{};  ///< as the member asked
+      std::atomic<bool> set = false;          ///< so its limits count
+    };
+    std::atomic<bool> bound = false;
+    std::atomic<std::uint32_t> bind_attempt = 0;
+    std::array<mode, 2> modes{};  ///< IPv4, IPv6
+    static_assert(std::atomic<copy_parameters>::is_always_lock_free);
   };
   class lock;
+  void forget_mode(std::size_t index) noexcept;
+  [[nodiscard]] bool has_mode(std::size_t index) const noexcept;
   [[nodiscard]] queue_limits needed_limits() const noexcept;
   [[nodiscard]] copy_parameters needed_copies() const noexcept;
   [[nodiscard]] wire::config needed_config() const noexcept;
 
-  kernel_queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened) noexcept
+  kernel_queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened)
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
   result<void> ask(wire::config wanted, const request_note& note) const;
@@ -135,8 +147,7 @@ class kernel_queue final : public shared_between_handles {
   const std::uint16_t number_;
   const netlink::socket socket_;
   std::atomic<bool> accessible_ = false;
-  std::atomic<bool> bound_ = false;
-  std::atomic<std::uint32_t> bind_attempt_ = 0;
+  const in_common<told> told_;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
 
   std::mutex mutex_;  ///< guards the next four; never held while something is waited for, nor while the relay is called

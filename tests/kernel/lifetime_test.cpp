@@ -5,7 +5,10 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+
+#include <fstream>
 
 #include "child.hpp"
 #include "flow.hpp"
@@ -21,6 +24,17 @@ void pass_one(const ipq_handle* h, const flow& packets, std::string_view payload
   packets.send(payload);
   set_verdict(h, read_packet(h).id());
   EXPECT_EQ(packets.arrived(), payload);
+}
+
+// Bytes of memory that children of this process would have in common with it.
+uint64_t shared_mappings() {
+  std::ifstream file("/proc/self/smaps_rollup");
+  std::string word;
+  while (file >> word && word != "Pss_Shmem:") {
+  }
+  uint64_t kilobytes = 0;
+  if (!(file >> kilobytes)) throw std::runtime_error("no Pss_Shmem in /proc/self/smaps_rollup");
+  return kilobytes * 1024;
 }
 
 TEST_F(lifetime, queue_is_free_at_once_for_the_next_handle) {
@@ -166,6 +180,113 @@ TEST_F(lifetime, two_handles_made_before_fork_work_in_the_child) {
   program.go();
 }
 
+// A supervisor, whose workers all begin by setting the mode; they share the socket that took the queue.
+TEST_F(lifetime, every_child_may_set_the_mode_of_a_handle_made_before) {
+  flow4().rule();
+  handle h{ipv4};
+  for (int worker = 0; worker < 3; ++worker) {
+    child program{[&](const child::line& line) {
+      if (ipq_set_mode(h, IPQ_COPY_PACKET, 0) != sent_mode) throw std::runtime_error(last_error(h));
+      line.say(nothing_to_read(h) ? "ready" : "refused");
+      set_verdict(h, read_packet(h).id());
+    }};
+    ASSERT_EQ(program.hear(), "ready") << worker;
+    flow4().send("by a worker");
+    EXPECT_EQ(flow4().arrived(), "by a worker");
+    EXPECT_EQ(program.wait(), 0);
+  }
+}
+
+TEST_F(lifetime, parent_may_set_the_mode_that_its_child_has_set) {
+  flow4().rule();
+  handle h{ipv4};
+  child program{[&](const child::line& line) {
+    if (ipq_set_mode(h, IPQ_COPY_PACKET, 0) != sent_mode) throw std::runtime_error(last_error(h));
+    line.say("set");
+    line.wait_for_go();
+  }};
+  ASSERT_EQ(program.hear(), "set");
+  ASSERT_EQ(ipq_set_mode(h, IPQ_COPY_META, 0), sent_mode);
+  EXPECT_TRUE(nothing_to_read(h));
+  flow4().send("by the parent");
+  const message m = read_packet(h);
+  EXPECT_EQ(m.packet().data_len, 0u);
+  set_verdict(h, m.id());
+  EXPECT_EQ(flow4().arrived(), "by the parent");
+  program.go();
+}
+
+// What one process asked for its family stays when another asks for the other family.
+TEST_F(lifetime, parent_and_child_may_each_set_the_mode_of_one_family) {
+  flow4().rule();
+  flow6().rule();
+  handle four{ipv4}, six{ipv6};
+  child program{[&](const child::line& line) {
+    line.wait_for_go();
+    if (ipq_set_mode(four, IPQ_COPY_META, 0) != sent_mode) throw std::runtime_error(last_error(four));
+    line.say(nothing_to_read(four) ? "ready" : "refused");
+    const message m = read_packet(four);
+    line.say(std::to_string(m.packet().data_len));
+    set_verdict(four, m.id());
+    line.wait_for_go();
+  }};
+  ASSERT_EQ(ipq_set_mode(six, IPQ_COPY_PACKET, 60), sent_mode);
+  program.go();
+  ASSERT_EQ(program.hear(), "ready");
+  flow4().send("four");
+  EXPECT_EQ(program.hear(), "0");
+  EXPECT_EQ(flow4().arrived(), "four");
+  flow6().send(std::string(100, 'x'));
+  const message m = read_packet(six);
+  EXPECT_EQ(m.packet().data_len, 60u);
+  set_verdict(six, m.id());
+  EXPECT_EQ(flow6().arrived(), std::string(100, 'x'));
+  program.go();
+}
+
+TEST_F(lifetime, child_goes_on_when_its_parent_destroys_the_handle) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_META};
+  child program{[&](const child::line& line) {
+    line.wait_for_go();
+    if (ipq_set_mode(h, IPQ_COPY_PACKET, 0) != sent_mode) throw std::runtime_error(last_error(h));
+    line.say("ready");
+    const message m = read_packet(h);
+    line.say(std::to_string(m.packet().data_len));
+    set_verdict(h, m.id());
+  }};
+  h.destroy();
+  program.go();
+  ASSERT_EQ(program.hear(), "ready");
+  flow4().send("four");
+  EXPECT_EQ(program.hear(), "32");
+  EXPECT_EQ(flow4().arrived(), "four");
+}
+
+// Where memory ends in the middle of it nothing stays behind; a sanitizer does not live with so little.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_F(lifetime, creation_without_memory_is_enomem_and_leaves_nothing) {
+  child program{[](const child::line& line) {
+    { handle warm{ipv4}; }  // what it had is free for the next, so that only new memory is refused
+    const auto descriptors = open_descriptors();
+    rlimit before;
+    getrlimit(RLIMIT_AS, &before);
+    const rlimit none{0, before.rlim_max};
+    if (setrlimit(RLIMIT_AS, &none) != 0) throw std::runtime_error("setrlimit");
+    ipq_handle* refused = nullptr;
+    const int error = errno_after([&] { refused = ipq_create_handle(0, ipv4); });
+    setrlimit(RLIMIT_AS, &before);
+    line.say(refused == nullptr ? std::to_string(error) + " " + ipq_errstr() : "made");
+    line.say(open_descriptors() == descriptors ? "as before" : "left open");
+    const handle again{ipv4, IPQ_COPY_PACKET};
+    line.say(nothing_to_read(again) ? "works" : "refused");
+  }};
+  EXPECT_EQ(program.hear(), std::to_string(ENOMEM) + " Unable to create netlink handle");
+  EXPECT_EQ(program.hear(), "as before");
+  EXPECT_EQ(program.hear(), "works");
+}
+#endif
+
 // daemon(3): the process that made the handles goes, and with it any thread that it had.
 void daemon_works(const flow& four, const flow& six, bool mode_before_fork) {
   child parent{[&](const child::line& line) {
@@ -235,10 +356,12 @@ TEST_F(lifetime, thousand_handles_leak_nothing) {
   };
   cycle(20);
   const auto descriptors = open_descriptors();
+  const auto mappings = shared_mappings();
   const auto memory = mallinfo2().uordblks;
   cycle(1000);
   EXPECT_EQ(mallinfo2().uordblks, memory);
   EXPECT_EQ(open_descriptors(), descriptors);
+  EXPECT_EQ(shared_mappings(), mappings);
 }
 
 TEST_F(lifetime, pairs_of_handles_leak_nothing) {
