@@ -49,6 +49,7 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
   leave();
   relayed_ = joined->shared();
   queue_ = std::move(joined);
+  interfaces_.open(queue_->beside());
   set_number(number);
   fd = readable_.fd();
   local.nl_pid = queue_->socket().port_id();
@@ -264,7 +265,7 @@ void kernel_handle::describe_refusal(const request_note& note, int code, const w
   } else if (code == EBUSY) {
     std::optional<netlink::queue_owner> owner;
     try {
-      owner = netlink::find_queue_owner(queue_->number());
+      owner = queue_->look([&] { return netlink::find_queue_owner(queue_->number()); });
     } catch (const std::bad_alloc&) {
       // then without the name
     }
@@ -363,10 +364,12 @@ namespace {
 
 /// What the kernel says of the queue if it is ours; it may be somebody else's.
 std::optional<netlink::queue_counters> counters_of(const kernel_queue& wanted) {
-  const auto queues = netlink::read_queue_counters();
-  if (!queues) return std::nullopt;
-  const auto found = std::ranges::find(*queues, wanted.number(), &netlink::queue_counters::queue);
-  return found == queues->end() ? std::nullopt : std::optional(*found);
+  return wanted.look([&]() -> std::optional<netlink::queue_counters> {
+    const auto queues = netlink::read_queue_counters();
+    if (!queues) return std::nullopt;
+    const auto found = std::ranges::find(*queues, wanted.number(), &netlink::queue_counters::queue);
+    return found == queues->end() ? std::nullopt : std::optional(*found);
+  });
 }
 
 }  // namespace

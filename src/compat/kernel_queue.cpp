@@ -172,7 +172,7 @@ result<void> kernel_queue::ask(wire::config wanted, const request_note& note) co
 
 result<void> kernel_queue::ask_for_access() {
   if (accessible_) return {};
-  const auto access = netlink::probe_queue_access(source_);
+  const auto access = netlink::probe_queue_access(beside_);
   // ip_queue's socket refused the connection when the module was missing. Other errors, as a missing right, come with
   // the request itself.
   if (!access && access.error().is(ENOSYS)) return failed("set mode", ECONNREFUSED);
@@ -181,7 +181,7 @@ result<void> kernel_queue::ask_for_access() {
 }
 
 bool kernel_queue::may_be_used() const {
-  const auto access = netlink::probe_queue_access(source_);
+  const auto access = netlink::probe_queue_access(beside_);
   return access || (!access.error().is(EPERM) && accessible_);
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
 
@@ -16,6 +17,7 @@
 #include "compat/in_common.hpp"
 #include "compat/request_note.hpp"
 #include "ipq/error.hpp"
+#include "netlink/network_namespace.hpp"
 #include "netlink/relay.hpp"
 #include "netlink/socket.hpp"
 #include "wire/config.hpp"
@@ -54,6 +56,25 @@ class kernel_queue final : public shared_between_handles {
   [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
   /// Whether it is in the network namespace that the calling thread is in.
   [[nodiscard]] bool is_here() const;
+  /// Gives sockets of its network namespace.
+  [[nodiscard]] const netlink::socket_source& beside() const noexcept { return beside_; }
+  /// What `ask` returns, an optional, in its network namespace; nullopt where the thread is elsewhere and may not go
+  /// there. Throws what `ask` does.
+  template <class Ask>
+  [[nodiscard]] auto look(Ask ask) const -> decltype(ask()) {
+    if (is_here()) return ask();
+    decltype(ask()) found;
+    const auto there = netlink::network_namespace_of(socket_);
+    if (!there) return found;
+    static_cast<void>(netlink::run_inside(*there, [&] {
+      try {
+        found = ask();
+      } catch (const std::bad_alloc&) {
+        // then it is not known
+      }
+    }));
+    return found;
+  }
   [[nodiscard]] bool bound() const noexcept { return told_->bound.load(std::memory_order_relaxed); }
 
   /// Returns what `who` is to read from. A member that is alone reads the netlink socket itself; when a second one
@@ -146,6 +167,7 @@ class kernel_queue final : public shared_between_handles {
   const netlink::socket_source& source_;
   const std::uint16_t number_;
   const netlink::socket socket_;
+  const netlink::source_beside beside_{source_, socket_};
   std::atomic<bool> accessible_ = false;
   const in_common<told> told_;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed

@@ -64,12 +64,18 @@ interface ask_once(const socket_source& source, std::uint32_t index) {
 
 }  // namespace
 
+void interfaces::open(const socket_source& source) {
+  source_ = &source;
+  opened_by_ = 0;
+  open_sockets();
+}
+
 interface interfaces::look_up(std::uint32_t index) {
   const cancellation_off uninterrupted;
   const int kept = errno;
   interface found;
   if (in_use_.test_and_set(std::memory_order_acquire)) {
-    found = ask_once(source_, index);
+    found = ask_once(*source_, index);
   } else {
     found = look_up_alone(index);
     in_use_.clear(std::memory_order_release);
@@ -79,7 +85,7 @@ interface interfaces::look_up(std::uint32_t index) {
 }
 
 interface interfaces::look_up_alone(std::uint32_t index) {
-  if (!open_sockets()) return ask_once(source_, index);
+  if (!open_sockets()) return ask_once(*source_, index);
   // The time is taken first: what changes while we look counts as not looked at.
   const std::uint64_t now = count_cycles();
   forget_what_changed();
@@ -94,8 +100,8 @@ interface interfaces::look_up_alone(std::uint32_t index) {
 bool interfaces::open_sockets() {
   // A child of fork(2) that used its parent's sockets would take the parent's announcements and answers from it.
   if (const pid_t process = ::getpid(); opened_by_ != process) {
-    auto announcements = source_.open(NETLINK_ROUTE, RTMGRP_LINK);
-    auto questions = source_.open(NETLINK_ROUTE);
+    auto announcements = source_->open(NETLINK_ROUTE, RTMGRP_LINK);
+    auto questions = source_->open(NETLINK_ROUTE);
     if (!announcements || !questions) return false;
     forget_all();
     announcements_ = *std::move(announcements);

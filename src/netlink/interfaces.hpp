@@ -64,16 +64,20 @@ class remembered_interface {
 /// nothing, and who finds the memory being written asks the kernel over a socket of its own instead.
 class interfaces {
  public:
-  explicit interfaces(const socket_source& source) noexcept : source_(source) {}
+  explicit interfaces(const socket_source& source) noexcept : source_(&source) {}
+
+  /// Opens the sockets now and from this source from now on; where that fails, the next find tries again. Not while
+  /// another thread is here.
+  void open(const socket_source& source);
 
   /// How long an answer may come from memory before the kernel's announcements are looked at again, at most; with
   /// counters of 3 GHz it is a third of that. Looking costs a system call, which a reader that drains thousands of
   /// packets can't spend on each.
   static constexpr std::chrono::nanoseconds max_age{1 << 19};
 
-  /// The interface of this index, not 0, in the network namespace of the thread that called first (who finds the memory
-  /// being written: in its own): writes its name and returns its type. The name goes straight to where it is wanted:
-  /// two halves that are copied on at once as one whole make the processor wait. errno stays.
+  /// The interface of this index, not 0, in the network namespace that the source gives sockets of: writes its name and
+  /// returns its type. The name goes straight to where it is wanted: two halves that are copied on at once as one whole
+  /// make the processor wait. errno stays.
   std::uint16_t find(std::uint32_t index, name_room name) {
     const auto looked = looked_.load(std::memory_order_acquire);  // first: what was forgotten then is not found
     const auto type = place_of(index).load(index, name);
@@ -102,7 +106,7 @@ class interfaces {
   void forget_what_changed();
   void forget_all() noexcept;
 
-  const socket_source& source_;
+  const socket_source* source_;
   std::atomic<std::uint64_t> looked_ = 0;  ///< in cycles
   std::array<remembered_interface, 32> remembered_;
   std::atomic_flag in_use_;  ///< guards what follows, and writing what is above

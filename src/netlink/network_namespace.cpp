@@ -77,4 +77,14 @@ result<void> run_inside(const descriptor& network_namespace, const std::function
   return {};
 }
 
+result<socket> source_beside::open(int protocol, std::uint32_t groups) const noexcept {
+  auto opened = source_.open(protocol, groups);
+  if (!opened || opened->network_namespace() == neighbour_.network_namespace()) return opened;
+  const auto there = network_namespace_of(neighbour_);
+  if (!there || !run_inside(*there, [&] { opened = source_.open(protocol, groups); })) {
+    return failed("open netlink socket", EXDEV);
+  }
+  return opened;
+}
+
 }  // namespace ipq::netlink

@@ -2,6 +2,7 @@
 // Other network namespaces than the caller's: found by name or socket, and entered without moving the caller.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -25,5 +26,21 @@ namespace ipq::netlink {
 /// else on a thread of its own with all signals blocked, so that the caller is nowhere else if something fails. Errors:
 /// EINVAL it is no network namespace; EPERM without CAP_SYS_ADMIN; those of pthread_create(3).
 result<void> run_inside(const descriptor& network_namespace, const std::function<void()>& what) noexcept;
+
+/// Opens sockets where another one is, also when the calling thread has gone to another namespace since. Before Linux
+/// 5.14, which does not tell where a socket is, where the thread is.
+class source_beside final : public socket_source {
+ public:
+  /// Both outlive it.
+  source_beside(const socket_source& source, const socket& neighbour) noexcept
+      : source_(source), neighbour_(neighbour) {}
+
+  /// Errors: those of `source`; EXDEV the thread is elsewhere and may not go there.
+  [[nodiscard]] result<socket> open(int protocol, std::uint32_t groups = 0) const noexcept override;
+
+ private:
+  const socket_source& source_;
+  const socket& neighbour_;
+};
 
 }  // namespace ipq::netlink

@@ -2,10 +2,12 @@
 // What a message says about its packet: hook, devices, hardware address, mark, timestamp.
 #include <gtest/gtest.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
 
+#include "child.hpp"
 #include "flow.hpp"
 #include "packet_bytes.hpp"
 #include "process.hpp"
@@ -157,6 +159,53 @@ TEST_F(device_names, follow_a_renamed_interface) {
     wait_for_link();
     round_trip(to);
   }
+}
+
+// As a program does that gives its network up once it has the queue.
+TEST_F(device_names, are_those_of_the_queues_namespace_wherever_the_reader_is) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_META};
+  flow4().send("out");
+  in(far_ns(), [&] { expect_next(h, expected_packet(ipv4, 3, "", "near0")); });
+  // What is not remembered has to be asked there, too.
+  flow4().send("out");
+  child other{[&](const child::line& line) {
+    const inside elsewhere{far_ns()};
+    const message m = read_packet(h);
+    set_verdict(h, m.id());
+    line.say(m.packet().outdev_name);
+  }};
+  EXPECT_EQ(other.hear(), "near0");
+}
+
+// And gives its rights up, too.
+TEST_F(device_names, need_no_right_once_the_handle_is_made) {
+  flow4().rule();
+  child program{[&](const child::line& line) {
+    const handle h{ipv4, IPQ_COPY_META};
+    line.say("ready");
+    const inside elsewhere{far_ns()};
+    drop_all_capabilities();
+    line.say(read_packet(h).packet().outdev_name);
+    _exit(0);  // it can't come back
+  }};
+  ASSERT_EQ(program.hear(), "ready");
+  flow4().send("out");
+  EXPECT_EQ(program.hear(), "near0");
+}
+
+// A name of another namespace would be a wrong one.
+TEST_F(device_names, are_empty_where_the_queues_namespace_is_out_of_reach) {
+  flow4().rule();
+  handle h{ipv4, IPQ_COPY_META};
+  flow4().send("out");
+  child other{[&](const child::line& line) {
+    const inside elsewhere{far_ns()};
+    drop_all_capabilities();
+    line.say("'" + std::string{read_packet(h).packet().outdev_name} + "'");
+    _exit(0);  // it can't come back
+  }};
+  EXPECT_EQ(other.hear(), "''");
 }
 
 TEST_F(device_names, follow_an_exchange_of_names) {

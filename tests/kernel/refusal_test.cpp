@@ -238,6 +238,43 @@ TEST_F(refusal, message_of_a_taken_queue_names_the_owner) {
   }
 }
 
+TEST_F(refusal, of_a_taken_queue_names_the_owner_wherever_the_reader_is) {
+  child program{[&](const child::line& line) {
+    line.wait_for_go();
+    handle h{ipv4, IPQ_COPY_PACKET};
+    const inside elsewhere{far_ns()};
+    line.say(std::to_string(read_error(h).error()));
+    line.say(ipq_handle_errstr(h));
+    line.say(std::to_string(status_of(h).peer_portid));
+  }};
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  program.go();
+  EXPECT_EQ(program.hear(), ebusy);
+  const std::string words = program.hear(), port = program.hear();
+  if (queue_counters_are_shown()) {
+    EXPECT_NE(words.find("pid " + std::to_string(getpid())), std::string::npos) << words;
+    EXPECT_EQ(port, std::to_string(static_cast<ipq_handle*>(owner)->local.nl_pid));
+  }
+}
+
+// The right that counts is that over the queue's namespace.
+TEST_F(refusal, without_the_right_over_the_queues_namespace_is_eperm_though_the_reader_has_one_of_its_own) {
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  child program{[](const child::line& line) {
+    const long inside = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+    if (inside < 0) throw std::runtime_error("clone(CLONE_NEWUSER)");
+    if (inside > 0) {
+      waitpid(static_cast<pid_t>(inside), nullptr, 0);
+      return;
+    }
+    handle h{ipv4, IPQ_COPY_PACKET};
+    if (unshare(CLONE_NEWNET) != 0) throw std::runtime_error("unshare(CLONE_NEWNET)");
+    line.say(error_of(h));
+    _exit(0);
+  }};
+  EXPECT_EQ(program.hear(), eperm);
+}
+
 TEST_F(refusal, message_of_a_missing_right_names_the_capability) {
   child program{[](const child::line& line) {
     drop_all_capabilities();
