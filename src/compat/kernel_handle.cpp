@@ -47,6 +47,7 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
     readable_ = *std::move(readable);
   }
   leave();
+  last_read_directly_ = 0;
   relayed_ = joined->shared();
   queue_ = std::move(joined);
   interfaces_.open(queue_->beside());
@@ -177,6 +178,8 @@ std::optional<ssize_t> kernel_handle::translate(std::span<std::byte> datagram, s
     return std::nullopt;
   }
   counters_.received.add();
+  if (!relayed_) [[likely]]
+    last_read_directly_.store(queued.id | std::uint64_t{1} << 32, std::memory_order_relaxed);
   if (queued.truncated) [[unlikely]]
     note_cut(queued);
   if (debugging()) [[unlikely]]

@@ -39,6 +39,11 @@ class kernel_handle final : public handle {
   /// The descriptor leads to a relay from now on. Readers that were blocked before are counted by direct_reads.
   [[nodiscard]] result<void> read_from_relay(netlink::socket&& reader);
   [[nodiscard]] bool direct_reads() const noexcept { return direct_reads_ != 0; }
+  /// The packet that was read last without a relay, all earlier ones of this family having been read too.
+  [[nodiscard]] std::optional<std::uint32_t> last_read_directly() const noexcept {
+    const std::uint64_t last = last_read_directly_;
+    return last != 0 ? std::optional(static_cast<std::uint32_t>(last)) : std::nullopt;
+  }
 
   void after_fork_in_child() noexcept override;
 
@@ -73,6 +78,7 @@ class kernel_handle final : public handle {
   std::shared_ptr<kernel_queue> queue_;
   netlink::socket readable_;
   std::atomic<bool> relayed_ = false;
+  std::atomic<std::uint64_t> last_read_directly_ = 0;  ///< its id and 2^32; 0: none
   std::atomic<int> direct_reads_ = 0;  ///< reads that wait on the netlink socket; too many after a longjmp out of one
   const std::unique_ptr<read_ahead> ahead_;  ///< null without LIBIPQ_BATCH
   netlink::interfaces interfaces_;

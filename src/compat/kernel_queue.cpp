@@ -118,6 +118,9 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
     return std::unexpected(done.error());
   }
   wake_direct_reads(first);
+  const lock locked(*this);
+  last_unshared_ = first.last_read_directly();
+  reader_unshared_ = index_of(first.ipv6());
   return seconds;
 }
 
@@ -141,6 +144,7 @@ void kernel_queue::leave(const kernel_handle& who) {
   const std::size_t index = index_of(who.ipv6());
   if (relay_) relay_->close_reader(index);
   std::map<std::uint32_t, std::size_t> left;
+  std::optional<std::uint32_t> left_unshared;
   {
     const lock locked(*this);
     members_[index] = {};
@@ -152,12 +156,14 @@ void kernel_queue::leave(const kernel_handle& who) {
       if (each->second == index) left.insert(undecided_.extract(each));  // allocates nothing
       each = next;
     }
+    if (reader_unshared_ == index) left_unshared = std::exchange(last_unshared_, std::nullopt);
     forget_mode(index);
     // What can fail is memory; the kernel then goes on with more than is needed.
     if (told_->modes[1 - index].set && bound()) {
       static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));
     }
   }
+  if (left_unshared) drop(*left_unshared, true);
   for (const auto& [id, whose] : left) drop(id);
 }
 
@@ -304,13 +310,17 @@ result<void> kernel_queue::send_verdict(const verdict_request& request) {
   return socket_.send(std::span(parts));
 }
 
-void kernel_queue::drop(std::uint32_t id) {
+void kernel_queue::drop(std::uint32_t id, bool all) {
   const note_fields fields =
       write_note({.internal = true, .verdict = verdict_note{.id = id, .value = verdict_drop, .data_len = 0}});
   alignas(4) std::byte message[wire::max_verdict_size];
-  const std::size_t length = wire::encode_verdict(
-      {.queue = number_, .id = id, .value = verdict_drop, .sequence = fields.sequence, .port_id = fields.port_id},
-      message);
+  const std::size_t length = wire::encode_verdict({.queue = number_,
+                                                   .id = id,
+                                                   .value = verdict_drop,
+                                                   .batch = all,
+                                                   .sequence = fields.sequence,
+                                                   .port_id = all ? verdict_drop : fields.port_id},  // see read_note
+                                                  message);
   // What can fail is memory; the packet then waits until the queue is closed, which drops it.
   static_cast<void>(socket_.send(std::span<const std::byte>(message, length)));
 }
@@ -357,6 +367,8 @@ std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& data
   const std::size_t index = index_of(queued->family == family_ipv6);
   {
     const lock locked(*this);
+    // Ids are compared by their distance, and wrap.
+    if (last_unshared_ && queued->id - *last_unshared_ > 1U << 30) last_unshared_.reset();
     const member& whose = members_[index];
     const bool as_copied = alone_ == index;
     if (known && whose.who != nullptr && (as_copied || whose.arriving.mode != IPQ_COPY_NONE)) {

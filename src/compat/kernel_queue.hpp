@@ -82,8 +82,8 @@ class kernel_queue final : public shared_between_handles {
   /// join and leave come one at a time.
   [[nodiscard]] result<netlink::socket> join(kernel_handle& who);
 
-  /// If another member stays: drops what this one left undecided, and asks of the kernel what that one wants alone.
-  /// Else closing the socket does it all.
+  /// If another member stays: drops what this one left undecided, read or not, and asks of the kernel what that one
+  /// wants alone. Else closing the socket does it all.
   void leave(const kernel_handle& who);
 
   /// Whether the process has the right to use queues now; where that can't be asked, whether it had it before.
@@ -116,7 +116,7 @@ class kernel_queue final : public shared_between_handles {
   bool pass_on(std::span<std::byte> datagram);
 
   /// A packet that nobody here listens to.
-  void drop(std::uint32_t id);
+  void drop(std::uint32_t id) { drop(id, false); }
 
   /// The kernel refused a mode: the queue may not be ours.
   void note_refused_mode(const mode_note& note, int code) noexcept;
@@ -155,6 +155,8 @@ class kernel_queue final : public shared_between_handles {
   result<void> ask(wire::config wanted, const request_note& note) const;
   void note_accepted_mode(bool ipv6, const mode_note& note);
   void set_receive_buffer() const noexcept;
+  /// `all`: and all that came before it.
+  void drop(std::uint32_t id, bool all);
   result<void> ask_for_access();
   /// Returns what the second member is to read from.
   result<netlink::socket> share_with_relay(kernel_handle& first);
@@ -172,9 +174,11 @@ class kernel_queue final : public shared_between_handles {
   const in_common<told> told_;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
 
-  std::mutex mutex_;  ///< guards the next four; never held while something is waited for, nor while the relay is called
+  std::mutex mutex_;  ///< guards the next six; never held while something is waited for, nor while the relay is called
   std::array<member, 2> members_;                   ///< IPv4, IPv6
   std::optional<std::size_t> alone_;                ///< what arrives was copied when there was this member only
+  std::optional<std::uint32_t> last_unshared_;      ///< what waits up to this id was read before there was a relay
+  std::size_t reader_unshared_ = 0;                 ///< by this member
   bool inherited_ = false;                          ///< this process is a child of the one that opened the queue
   std::map<std::uint32_t, std::size_t> undecided_;  ///< while shared: whose packet this id is
 

@@ -34,8 +34,9 @@ std::optional<request_note> read_note(const wire::error_reply& reply) noexcept {
     case wire::message_verdict:
       note.verdict = verdict_note{reply.sequence, reply.port_id >> 16 & 0xff, reply.port_id & 0xffff};
       return note;
-    case wire::message_verdict_batch:  // see queue::send_verdict: only invalid values go as this
-      note.internal = false;
+    case wire::message_verdict_batch:  // kernel_queue sends invalid values as this, and drops of its own, which are
+                                       // valid
+      note.internal = !is_invalid_verdict(reply.port_id);
       note.ipv6 = reply.request_flags & wire::flag_ack;
       note.verdict = verdict_note{reply.sequence, reply.port_id, 0};
       return note;

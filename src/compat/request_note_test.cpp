@@ -56,6 +56,15 @@ TEST(request_note, an_invalid_verdict_keeps_all_bits_of_its_value_and_its_family
   }
 }
 
+TEST(request_note, a_drop_of_many_is_our_own) {
+  wire::error_reply reply;
+  reply.request_type = wire::message_verdict_batch;
+  reply.port_id = 0;
+  const auto read = read_note(reply);
+  ASSERT_TRUE(read);
+  EXPECT_TRUE(read->internal);
+}
+
 TEST(request_note, a_length_beyond_its_field_is_the_largest) {
   const auto read = read_note(echo({.verdict = verdict_note{1, 1, 1 << 20}}));
   ASSERT_TRUE(read && read->verdict);

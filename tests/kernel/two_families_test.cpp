@@ -317,6 +317,38 @@ TEST_F(two_families, destroying_one_drops_its_packets_and_keeps_the_other) {
   }
 }
 
+TEST_F(two_families, destroying_the_first_drops_what_it_read_before_the_second_was_made) {
+  for (const bool first_is_ipv4 : {true, false}) {
+    const flow &dropped = first_is_ipv4 ? flow4() : flow6(), &kept = first_is_ipv4 ? flow6() : flow4();
+    handle first{first_is_ipv4 ? ipv4 : ipv6, IPQ_COPY_PACKET};
+    for (const char* text : {"one", "two"}) {
+      dropped.send(text);
+      read_packet(first);
+    }
+    handle second{first_is_ipv4 ? ipv6 : ipv4, IPQ_COPY_PACKET};
+    for (const char* text : {"kept", "kept, too"}) kept.send(text);
+    dropped.send("between");
+    ASSERT_EQ(waiting_packets(second, 5), 5u);
+    first.destroy();
+    wait_until("every packet to be dropped", [&] { return waiting_packets(second, 2) == 2; });
+    for (const char* text : {"kept", "kept, too"}) {
+      set_verdict(second, read_packet(second).id());
+      EXPECT_EQ(kept.arrived(), text);
+    }
+    EXPECT_TRUE(dropped.nothing_arrived());
+  }
+}
+
+TEST_F(two_families, destroying_the_first_tells_the_second_nothing) {
+  handle four{ipv4, IPQ_COPY_PACKET};
+  pass(four, flow4(), "decided");
+  handle six{ipv6, IPQ_COPY_PACKET};
+  four.destroy();
+  EXPECT_TRUE(nothing_to_read(six));
+  pass(six, flow6(), "six");
+  EXPECT_TRUE(nothing_to_read(six));
+}
+
 TEST_F(two_families, receive_buffer_may_be_set_on_either_descriptor) {
   handle four{ipv4}, six{ipv6};
   for (int fd : {four.fd(), six.fd()}) {
