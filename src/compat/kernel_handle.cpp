@@ -239,8 +239,8 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
     } else if (ahead_ && note->verdict) {
       ahead_->send_others_alone(queue_->socket(), note->verdict->id);
     }
-  } else if (note->verdict && is_invalid_verdict(note->verdict->value)) {
-    code = EINVAL;
+  } else if (note->verdict ? is_invalid_verdict(note->verdict->value) : is_invalid_mode(note->mode->mode)) {
+    code = EINVAL;  // what was sent in its place the kernel refuses in its own ways
   } else if (note->verdict && code == ENODEV) {
     code = ENOENT;  // there is no queue, so there is no such packet
   }
@@ -260,7 +260,7 @@ void kernel_handle::describe_refusal(const request_note& note, int code, const w
     return describe_refused_verdict(note.verdict->id, note.verdict->value, code);
   }
   line said{};
-  if (!note.verdict && code == EINVAL && note.mode && note.mode->mode > IPQ_COPY_PACKET) {
+  if (!note.verdict && code == EINVAL && note.mode && is_invalid_mode(note.mode->mode)) {
     said = describe_refused_mode(note.mode->mode);
   } else if (code == EPERM) {
     said = write("%s queue %u: Operation not permitted: needs CAP_NET_ADMIN in this network namespace, as root has",

@@ -19,12 +19,10 @@ std::size_t index_of(bool ipv6) noexcept {
   return ipv6 ? 1 : 0;
 }
 
-/// The kernel passes over an unknown mode; what it refuses in any case is a change of flags that names none.
+/// The kernel passes over an unknown mode; what it refuses in any case is this command, and with another error where
+/// the queue is somebody else's.
 wire::config refused_config(std::uint16_t queue) noexcept {
-  wire::config made{.queue = queue};
-  made.flags = {0, 0};
-  made.without_mask = true;
-  return made;
+  return {.queue = queue, .command = wire::config_command::none};
 }
 
 iovec part_of(std::span<const std::byte> bytes) noexcept {
@@ -258,7 +256,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   if (const auto access = ask_for_access(); !access) return access;
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
   request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
-  if (copies.mode > IPQ_COPY_PACKET) return ask(refused_config(number_), note);
+  if (is_invalid_mode(copies.mode)) return ask(refused_config(number_), note);
   if (!shared_) look_for_refused_bind();
   const lock locked(*this);
   const std::size_t index = index_of(who.ipv6());
@@ -332,6 +330,7 @@ bool kernel_queue::pass_on(std::span<std::byte> datagram) {
 }
 
 void kernel_queue::note_refused_mode(const mode_note& note, int code) noexcept {
+  if (is_invalid_mode(note.mode)) return;  // which says nothing of the queue
   const std::uint32_t last_bind = told_->bind_attempt & bind_attempt_mask;
   if (note.bind ? *note.bind == last_bind : code == ENODEV || code == EPERM) told_->bound = false;
 }

@@ -40,6 +40,11 @@ struct request_note {
   return value > 5;
 }
 
+/// They, too, are sent as what the kernel must refuse.
+[[nodiscard]] constexpr bool is_invalid_mode(std::uint8_t mode) noexcept {
+  return mode > 2;
+}
+
 /// port_id, from its high end: internal, IPv6, and 30 bits of what does not fit into the sequence number.
 inline constexpr std::uint32_t note_internal_bit = 1U << 31;
 inline constexpr std::uint32_t note_ipv6_bit = 1U << 30;

@@ -91,7 +91,6 @@ TEST_F(both_kernels, agree_on_configuration) {
       {.command = config_command::pf_bind},  // silence
       {.command = config_command::none},
       {.command = static_cast<config_command>(77)},
-      {.flags = {{0, 0}}, .without_mask = true},
       {.command = config_command::bind, .flags = {{32, 32}}},
       {.acknowledge = true, .command = config_command::bind},
       {.sequence = 5, .port_id = 6, .command = config_command::bind},  // once more
@@ -100,7 +99,6 @@ TEST_F(both_kernels, agree_on_configuration) {
       {.acknowledge = true, .copy = {{static_cast<copy_mode>(9), 0}}},
       {.acknowledge = true, .max_length = 1024},
       {.acknowledge = true, .flags = {{4, 5}}},
-      {.flags = {{0, 0}}, .without_mask = true},
       {.flags = {{0xffffffff, 0}}},
       {.acknowledge = true, .command = config_command::unbind, .max_length = 3},
       {.acknowledge = true, .command = config_command::unbind},
@@ -119,7 +117,7 @@ TEST_F(both_kernels, agree_on_ownership) {
   EXPECT_NE(ask(encoded({.acknowledge = true, .command = config_command::bind})), "");
   for (const auto& request :
        {wire::config{.command = config_command::bind}, wire::config{.command = config_command::unbind},
-        wire::config{.acknowledge = true, .max_length = 4},
+        wire::config{.command = config_command::none}, wire::config{.acknowledge = true, .max_length = 4},
         wire::config{.acknowledge = true, .command = config_command::pf_bind}}) {
     EXPECT_NE(ask(encoded(request), 1), "");
   }

@@ -27,7 +27,7 @@ std::size_t encode_config(const config& wanted, std::span<std::byte, max_config_
   }
   if (wanted.max_length) mnl_attr_put_u32(header, config_queue_maxlen, big_endian(*wanted.max_length));
   if (wanted.flags) {
-    if (!wanted.without_mask) mnl_attr_put_u32(header, config_mask, big_endian(wanted.flags->mask));
+    mnl_attr_put_u32(header, config_mask, big_endian(wanted.flags->mask));
     mnl_attr_put_u32(header, config_flags, big_endian(wanted.flags->flags));
   }
   return header->nlmsg_len;

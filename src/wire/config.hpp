@@ -32,7 +32,6 @@ struct config {
   std::optional<copy_parameters> copy = {};
   std::optional<std::uint32_t> max_length = {};  ///< packets; 0 drops everything
   std::optional<flag_changes> flags = {};
-  bool without_mask = false;  ///< flags alone: the kernel answers EINVAL, whatever the queue's state
 };
 
 inline constexpr std::size_t max_config_size = 64;

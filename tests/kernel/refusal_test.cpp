@@ -161,6 +161,30 @@ TEST_F(refusal, of_a_mode_where_another_process_owns_the_queue_is_ebusy) {
   }
 }
 
+// Whose it is comes first, whatever is asked of it.
+TEST_F(refusal, of_what_is_invalid_is_ebusy_too_where_another_process_owns_the_queue) {
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  child program{[](const child::line& line) {
+    handle h{ipv4};
+    if (ipq_set_mode(h, 9, 0) != sent_mode) throw std::runtime_error(last_error(h));
+    line.say(error_of(h));
+    set_verdict(h, 1, 77);
+    line.say(error_of(h));
+    drop_all_capabilities();
+    ipq_set_mode(h, 9, 0);
+    line.say(error_of(h));
+  }};
+  EXPECT_EQ(program.hear(), ebusy);
+  EXPECT_EQ(program.hear(), ebusy);
+  EXPECT_EQ(program.hear(), eperm);
+}
+
+TEST_F(refusal, of_an_invalid_mode_is_einval_where_nobody_owns_the_queue) {
+  const handle h{ipv4};
+  ASSERT_EQ(ipq_set_mode(h, 9, 0), sent_mode);
+  EXPECT_EQ(read_error(h).error(), EINVAL);
+}
+
 TEST_F(refusal, of_a_verdict_for_another_process_is_ebusy) {
   flow4().rule();
   handle owner{ipv4, IPQ_COPY_PACKET};
