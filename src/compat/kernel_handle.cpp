@@ -335,6 +335,8 @@ int kernel_handle::set_any_verdict(ipq_id_t id, unsigned int value, std::optiona
   const bool invalid = is_invalid_verdict(value);
   if (invalid) {
     request.value = 0xff;
+    request.mark.reset();
+    request.replacement = std::as_bytes(std::span(data, std::min(given, wire::max_payload)));
   } else {
     if (value == verdict_stolen) request.value = verdict_drop;  // today's kernel refuses the value
     if (given > wire::max_payload) {

@@ -3,10 +3,15 @@
 
 #include <algorithm>
 
+#include "wire/verdict.hpp"
+
 namespace ipq::compat {
 namespace {
 
 constexpr std::uint32_t bind_bit = 1U << 28;
+
+/// What stands before the replacement of a verdict that has no mark.
+constexpr std::uint32_t head_of_replacement = wire::plain_verdict_size + wire::attribute_header_size;
 
 }  // namespace
 
@@ -39,6 +44,9 @@ std::optional<request_note> read_note(const wire::error_reply& reply) noexcept {
       note.internal = !is_invalid_verdict(reply.port_id);
       note.ipv6 = reply.request_flags & wire::flag_ack;
       note.verdict = verdict_note{reply.sequence, reply.port_id, 0};
+      if (reply.request_length > head_of_replacement) {
+        note.verdict->data_len = reply.request_length - head_of_replacement;
+      }
       return note;
     case wire::message_config:
       note.mode = mode_note{static_cast<std::uint8_t>(reply.port_id & 0xff), reply.sequence, std::nullopt};

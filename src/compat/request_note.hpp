@@ -15,7 +15,7 @@ namespace ipq::compat {
 struct verdict_note {
   std::uint32_t id = 0;
   std::uint32_t value = 0;
-  std::size_t data_len = 0;  ///< above 65535 it comes back as 65535, for an invalid value as 0
+  std::size_t data_len = 0;  ///< above 65535 it comes back as 65535; see is_invalid_verdict
 };
 
 /// A mode as the program set it.
@@ -35,7 +35,8 @@ struct request_note {
 };
 
 /// Values that no kernel takes, and values that our contract refuses though the kernel would look at their low byte.
-/// They are sent as what the kernel must refuse, so that the refusal reaches the program the way all others do.
+/// They are sent as what the kernel must refuse, so that the refusal reaches the program the way all others do. The
+/// replacement goes along, as its length is to come back, which it does up to 65531.
 [[nodiscard]] constexpr bool is_invalid_verdict(std::uint32_t value) noexcept {
   return value > 5;
 }

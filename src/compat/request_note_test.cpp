@@ -13,6 +13,8 @@ wire::error_reply echo(const request_note& note) {
   reply.request_type = wire::message_config;
   if (note.verdict) {
     reply.request_type = is_invalid_verdict(note.verdict->value) ? wire::message_verdict_batch : wire::message_verdict;
+    const auto length = static_cast<std::uint32_t>(note.verdict->data_len);
+    reply.request_length = length == 0 ? 32 : 36 + length;
   }
   reply.request_flags = static_cast<std::uint16_t>(wire::flag_request | (fields.acknowledge ? wire::flag_ack : 0));
   reply.sequence = fields.sequence;
@@ -42,16 +44,18 @@ TEST(request_note, verdicts_come_back_whole) {
   }
 }
 
-TEST(request_note, an_invalid_verdict_keeps_all_bits_of_its_value_and_its_family) {
+TEST(request_note, an_invalid_verdict_keeps_all_bits_of_its_value_its_length_and_its_family) {
   for (const bool ipv6 : {false, true}) {
     for (const std::uint32_t value : {6U, 255U, 256U, 0x10001U, 0x80000000U, 0xffffffffU}) {
-      const auto read = read_note(echo({.ipv6 = ipv6, .verdict = verdict_note{0xfffffffe, value, 1000}}));
-      ASSERT_TRUE(read && read->verdict);
-      EXPECT_EQ(read->ipv6, ipv6);
-      EXPECT_FALSE(read->internal);
-      EXPECT_EQ(read->verdict->id, 0xfffffffeU);
-      EXPECT_EQ(read->verdict->value, value);
-      EXPECT_EQ(read->verdict->data_len, 0U);
+      for (const std::size_t length : {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{65531}}) {
+        const auto read = read_note(echo({.ipv6 = ipv6, .verdict = verdict_note{0xfffffffe, value, length}}));
+        ASSERT_TRUE(read && read->verdict);
+        EXPECT_EQ(read->ipv6, ipv6);
+        EXPECT_FALSE(read->internal);
+        EXPECT_EQ(read->verdict->id, 0xfffffffeU);
+        EXPECT_EQ(read->verdict->value, value);
+        EXPECT_EQ(read->verdict->data_len, length);
+      }
     }
   }
 }

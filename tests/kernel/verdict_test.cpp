@@ -128,6 +128,29 @@ TEST_F(verdict, refused_is_60_bytes_that_repeat_the_request) {
   }
 }
 
+// Of the same form where the value is refused, whatever goes along.
+TEST_F(verdict, refused_for_its_value_repeats_the_length_of_its_replacement) {
+  for (auto protocol : {ipv4, ipv6}) {
+    handle h{protocol, IPQ_COPY_PACKET};
+    for (const size_t length : {size_t{1}, size_t{200}, size_t{65531}}) {
+      for (const bool with_mark : {false, true}) {
+        bytes replacement(length, 0x77);
+        const int sent = with_mark ? ipq_set_vwmark(h, 5, 6, 1, length, replacement.data())
+                                   : ipq_set_verdict(h, 5, 6, length, replacement.data());
+        ASSERT_EQ(sent, static_cast<int>(40 + length));
+        const message m = read_error(h);
+        EXPECT_EQ(m.data.size(), 60u);
+        EXPECT_EQ(m.error(), EINVAL);
+        const refused_request request = request_in(m);
+        EXPECT_EQ(request.header.nlmsg_len, 40 + length);
+        EXPECT_EQ(request.value, 6u);
+        EXPECT_EQ(request.id, 5u);
+        EXPECT_EQ(request.data_len, length);
+      }
+    }
+  }
+}
+
 TEST_F(verdict, refused_mode_is_76_bytes_that_repeat_the_request) {
   handle h{ipv4, IPQ_COPY_PACKET};
   ASSERT_EQ(ipq_set_mode(h, 9, 0x12345), sent_mode);
