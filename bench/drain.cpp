@@ -173,7 +173,8 @@ void add_drains_of_libipq(scenarios& to, const ground& on, const std::vector<uns
       to.push_back(std::make_unique<drain>(describe("libipq", name, loops, goals), on, loops, size, given, on.packets));
     }
   }
-  const std::vector<const contestant*> batching{&libipq_batch, &libnetfilter_queue, &bare_batch};
+  // LIBIPQ_BATCH may not merge: a program may decide a packet at any time, and in any order.
+  const std::vector<const contestant*> batching{&libipq_batch, &libnetfilter_queue, &bare_batch_unmerged, &bare_batch};
   for (const auto& [name, size, given] : {std::tuple{"batch, 64 bytes, NF_ACCEPT", 64u, verdicts::accept},
                                           {"batch, 64 bytes, NF_DROP", 64u, verdicts::drop},
                                           {"batch, 64 bytes, alternating", 64u, verdicts::alternating},

@@ -63,6 +63,7 @@ extern const contestant libnetfilter_queue;
 extern const contestant bare;
 // recvmmsg, and verdicts together: the floor for the C++ library. The second one sleeps 30 us before it reads.
 extern const contestant bare_batch;
+extern const contestant bare_batch_unmerged;
 extern const contestant bare_batch_waiting;
 
 // For the loops whose library leaves the receive buffer to the program.

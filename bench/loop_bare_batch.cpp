@@ -19,9 +19,10 @@ constexpr std::size_t slot = (1025 * 64) + 1024;
 
 class bare_batch_loop final : public loop {
  public:
-  bare_batch_loop(const loop_options& options, long wait_nanoseconds)
+  bare_batch_loop(const loop_options& options, long wait_nanoseconds, bool merges)
       : queue_(options),
         wait_nanoseconds_(wait_nanoseconds),
+        merges_(merges),
         memory_(std::make_unique_for_overwrite<unsigned char[]>(at_once * slot)) {
     for (unsigned i = 0; i < at_once; ++i) {
       parts_[i] = {memory_.get() + i * slot, slot};
@@ -58,7 +59,7 @@ class bare_batch_loop final : public loop {
 
  private:
   void answer(unsigned count, verdicts given, std::uint64_t index) {
-    if (given != verdicts::alternating) {
+    if (merges_ && given != verdicts::alternating) {
       std::memcpy(&batch_.verdict.id, memory_.get() + (count - 1) * slot + id_offset, sizeof batch_.verdict.id);
       batch_.verdict.verdict = htonl(verdict_of(given, 0));
       if (send(fd(), &batch_, sizeof batch_, 0) < 0) throw failure(with_errno("send"));
@@ -74,6 +75,7 @@ class bare_batch_loop final : public loop {
 
   bare_queue queue_;
   long wait_nanoseconds_;
+  bool merges_;
   std::unique_ptr<unsigned char[]> memory_;
   std::array<iovec, at_once> parts_{};
   std::array<mmsghdr, at_once> messages_{};
@@ -81,14 +83,15 @@ class bare_batch_loop final : public loop {
   verdict_message batch_;
 };
 
-template <long wait_nanoseconds>
+template <long wait_nanoseconds, bool merges>
 std::unique_ptr<loop> open(const loop_options& options) {
-  return std::make_unique<bare_batch_loop>(options, wait_nanoseconds);
+  return std::make_unique<bare_batch_loop>(options, wait_nanoseconds, merges);
 }
 
 }  // namespace
 
-const contestant bare_batch{"bare batch", open<0>, false};
-const contestant bare_batch_waiting{"bare, waiting 30 us", open<30'000>, false};
+const contestant bare_batch{"bare batch", open<0, true>, false};
+const contestant bare_batch_unmerged{"bare, not merged", open<0, false>, false};
+const contestant bare_batch_waiting{"bare, waiting 30 us", open<30'000, true>, false};
 
 }  // namespace bench
