@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The classic program, unchanged, on capture files and without rights: it sees every IPv4 packet, and passes it.
-# usage: passer_on_capture_test.sh CAPTURES MORE-CAPTURES PASSER...    the second folder is used where it is
+# The classic program, unchanged, on capture files and without rights: it sees every IPv4 packet, and passes it; and
+# with the other family every IPv6 packet.
+# usage: passer_on_capture_test.sh CAPTURES MORE-CAPTURES PASSER STATIC-PASSER PASSER6
+# The second folder is used where it is.
 set -euo pipefail
-captures=$1 more=$2
-shift 2
+captures=$1 more=$2 passer6=$5
+set -- "$3" "$4"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 failed() {
@@ -19,8 +21,11 @@ command -v tshark >/dev/null || {
 
 files=("$captures"/*.pcap*)
 [ ! -d "$more" ] || files+=("$more"/*.pcap*)
-for capture in "${files[@]}"; do
-  packets=$(tshark -r "$capture" -Y ip 2>"$folder/tshark" | wc -l)
+# runs CAPTURE FILTER PASSER...: they see what tshark finds by the filter, and write the same.
+runs() {
+  local capture=$1 packets passer out status seen passed
+  packets=$(tshark -r "$capture" -Y "$2" 2>"$folder/tshark" | wc -l)
+  shift 2
   for passer in "$@"; do
     out=$folder/out status=0
     LIBIPQ_SOURCE=capture:$capture,$out,hook=1 "$passer" >"$folder/said" 2>"$folder/error" || status=$?
@@ -38,7 +43,12 @@ for capture in "${files[@]}"; do
       mv "$out" "$folder/first"
     fi
   done
-  [ "$packets" = 0 ] || cmp -s "$out" "$folder/first" || failed "$capture: $2 writes something else than $1"
+  [ "$packets" = 0 ] || [ $# = 1 ] || cmp -s "$out" "$folder/first" ||
+    failed "$capture: $2 writes something else than $1"
+}
+for capture in "${files[@]}"; do
+  runs "$capture" ip "$@"
+  runs "$capture" ipv6 "$passer6"
 done
 
 # From standard input.
