@@ -161,6 +161,19 @@ TEST_F(refusal, of_a_mode_where_another_process_owns_the_queue_is_ebusy) {
   }
 }
 
+TEST_F(refusal, of_a_verdict_for_another_process_is_ebusy_also_where_a_mode_was_tried_since) {
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  child program{[](const child::line& line) {
+    handle h{ipv4};
+    set_verdict(h, 1);
+    ipq_set_mode(h, IPQ_COPY_PACKET, 0);
+    line.say(error_of(h));
+    line.say(error_of(h));
+  }};
+  EXPECT_EQ(program.hear(), ebusy);
+  EXPECT_EQ(program.hear(), ebusy);
+}
+
 // Whose it is comes first, whatever is asked of it.
 TEST_F(refusal, of_what_is_invalid_is_ebusy_too_where_another_process_owns_the_queue) {
   handle owner{ipv4, IPQ_COPY_PACKET};
