@@ -85,8 +85,9 @@ void carry_note(input& from) {
         compat::is_invalid_verdict(note.verdict->value) ? wire::message_verdict_batch : wire::message_verdict;
   } else {
     note.internal = from.flag();
-    note.mode = compat::mode_note{from.byte(), from.take<std::uint32_t>(), std::nullopt};
-    if (from.flag()) note.mode->bind = from.take<std::uint32_t>() & compat::bind_attempt_mask;
+    note.mode = compat::mode_note{from.byte(), from.take<std::uint32_t>()};
+    note.mode->binds = from.flag();
+    if (note.mode->binds) note.mode->attempt = from.take<std::uint32_t>() & compat::bind_attempt_mask;
     reply.request_type = wire::message_config;
   }
   const auto fields = compat::write_note(note);
@@ -102,7 +103,7 @@ void carry_note(input& from) {
     require(read->verdict->data_len == (invalid ? 0 : std::min<std::size_t>(note.verdict->data_len, 0xffff)));
   } else {
     require(read->mode->mode == note.mode->mode && read->mode->range == note.mode->range);
-    require(read->mode->bind == note.mode->bind);
+    require(read->mode->binds == note.mode->binds && read->mode->attempt == note.mode->attempt);
   }
 }
 

@@ -230,6 +230,7 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
   // An acknowledged mode is the relay's business.
   if ((note->ipv6 != ipv6() || reply.code == 0) && queue_->pass_on(datagram)) return std::nullopt;
   if (reply.code == 0) return std::nullopt;
+  if (note->mode && queue_->mend_refused_mode(ipv6(), *note->mode, reply.code)) return std::nullopt;
   int code = reply.code;
   if (code == EPERM) {
     // The kernel says so for a missing right and for somebody else's queue; ip_queue told them apart. A verdict on a

@@ -189,6 +189,45 @@ TEST_F(handle_test, a_mode_after_a_refused_one_binds_whether_the_refusal_was_rea
   }
 }
 
+TEST_F(handle_test, a_mode_that_needed_a_bind_is_sent_again_with_one) {
+  auto other = occupy_queue();
+  auto h = create();
+  // Its refusal hides that of the mode, so that the next one does not bind.
+  ASSERT_EQ(h->set_verdict(1, 1, std::nullopt, 0, nullptr), 40);
+  ASSERT_EQ(h->set_mode(IPQ_COPY_META, 0), 56);
+  kernel.settle();
+  other = {};
+  while (kernel.find_queue(0)) kernel.settle();
+  ASSERT_EQ(h->set_mode(IPQ_COPY_META, 0), 56);
+  ASSERT_EQ(h->set_mode(IPQ_COPY_PACKET, 100), 56);
+  kernel.settle();
+  ASSERT_FALSE(kernel.find_queue(0));
+  ASSERT_EQ(read(*h), 60);
+  EXPECT_EQ(error_read(), EBUSY);
+  ASSERT_EQ(read(*h), 76);
+  EXPECT_EQ(error_read(), EBUSY);
+  EXPECT_EQ(read(*h, once), 0);
+  ASSERT_TRUE(kernel.find_queue(0));
+  EXPECT_EQ(kernel.find_queue(0)->copy_range, 100U);
+  queue(payload_of(40));
+  EXPECT_EQ(read(*h), 152);
+  EXPECT_FALSE(is_readable(*h));
+}
+
+TEST_F(handle_test, a_mode_that_bound_once_more_is_sent_again_without_that) {
+  auto h = listen();
+  kernel.set_rights(false);
+  ASSERT_EQ(h->set_mode(IPQ_COPY_META, 0), 56);
+  ASSERT_EQ(read(*h), 76);
+  EXPECT_EQ(error_read(), EPERM);
+  kernel.set_rights(true);
+  ASSERT_EQ(h->set_mode(IPQ_COPY_PACKET, 100), 56);
+  EXPECT_EQ(read(*h, once), 0);
+  kernel.settle();
+  EXPECT_EQ(kernel.find_queue(0)->copy_range, 100U);
+  EXPECT_FALSE(is_readable(*h));
+}
+
 TEST_F(handle_test, an_invalid_mode_leaves_the_one_that_is_set) {
   auto h = listen(ipv4, 100);
   ASSERT_EQ(h->set_mode(9, 0x123456789), 56);

@@ -255,30 +255,36 @@ queue_limits kernel_queue::limits(const kernel_handle& who) {
 result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_parameters& copies, std::size_t given_range) {
   if (const auto access = ask_for_access(); !access) return access;
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
-  request_note note{.ipv6 = who.ipv6(), .mode = mode_note{copies.mode, noted_range, std::nullopt}};
-  if (is_invalid_mode(copies.mode)) return ask(refused_config(number_), note);
+  const mode_note note{.mode = copies.mode, .range = noted_range};
+  if (is_invalid_mode(copies.mode)) return ask(refused_config(number_), {.ipv6 = who.ipv6(), .mode = note});
   if (!shared_) look_for_refused_bind();
   const lock locked(*this);
   const std::size_t index = index_of(who.ipv6());
-  member& setting = members_[index];
   told_->modes[index].copies = copies;
   told_->modes[index].set = true;
+  return send_mode(index, note);
+}
+
+result<void> kernel_queue::send_mode(std::size_t index, mode_note note) {
+  member& setting = members_[index];
+  const copy_parameters copies = told_->modes[index].copies;
   wire::config wanted = needed_config();
   // Between members the relay tells packets of the old mode from those of the new by the kernel's answer between them,
   // which reaches the process whose relay serves.
   wanted.acknowledge = shared_;
   if (!shared_ || (inherited_ && !relay_->serves())) setting.arriving = copies;
-  if (!told_->bound.exchange(true)) {
-    note.mode->bind = ++told_->bind_attempt & bind_attempt_mask;
+  note.binds = !told_->bound.exchange(true);
+  note.attempt = note.binds ? ++told_->bind_attempt : told_->bind_attempt.load();
+  if (note.binds) {
     wanted.command = wire::config_command::bind;
     // Refused only where the socket is no socket of the kernel's, as in tests.
     static_cast<void>(socket_.enable_timestamps());
   }
   const std::uint32_t drops = shared_ ? socket_.drops() : 0;
-  const auto sent = ask(wanted, note);
+  const auto sent = ask(wanted, {.ipv6 = index == index_of(true), .mode = note});
   // While messages are lost the kernel's answer may be one of them, and the old mode must not stay.
   if (shared_ && socket_.drops() != drops) setting.arriving = copies;
-  if (!sent && wanted.command) told_->bound = false;
+  if (!sent && note.binds) told_->bound = false;
   return sent;
 }
 
@@ -331,8 +337,21 @@ bool kernel_queue::pass_on(std::span<std::byte> datagram) {
 
 void kernel_queue::note_refused_mode(const mode_note& note, int code) noexcept {
   if (is_invalid_mode(note.mode)) return;  // which says nothing of the queue
-  const std::uint32_t last_bind = told_->bind_attempt & bind_attempt_mask;
-  if (note.bind ? *note.bind == last_bind : code == ENODEV || code == EPERM) told_->bound = false;
+  if (note.attempt != (told_->bind_attempt & bind_attempt_mask)) return;
+  if (note.binds || code == ENODEV || code == EPERM) told_->bound = false;
+}
+
+bool kernel_queue::mend_refused_mode(bool ipv6, const mode_note& note, int code) {
+  const bool not_bound = code == ENODEV && !note.binds;    // as the bind before it was refused, unread so far
+  const bool bound_already = code == EBUSY && note.binds;  // by another process, or before the right was lost
+  if (is_invalid_mode(note.mode) || (!not_bound && !bound_already)) return false;
+  const std::size_t index = index_of(ipv6);
+  const lock locked(*this);
+  if (note.attempt != (told_->bind_attempt & bind_attempt_mask)) return true;  // all modes went with that one
+  const copy_parameters refused = parameters_of(note.mode, note.range), wanted = told_->modes[index].copies;
+  if (refused.mode != wanted.mode || refused.range != wanted.range) return true;  // the newer one comes here, too
+  told_->bound = bound_already;
+  return send_mode(index, note).has_value();
 }
 
 std::optional<std::size_t> kernel_queue::route(std::span<std::byte>& datagram) {
@@ -347,7 +366,10 @@ std::optional<std::size_t> kernel_queue::route(std::span<std::byte>& datagram) {
     if (note->mode) note_accepted_mode(note->ipv6, *note->mode);
     return std::nullopt;
   }
-  if (note->mode) note_refused_mode(*note->mode, reply->code);
+  if (note->mode) {
+    if (mend_refused_mode(note->ipv6, *note->mode, reply->code)) return std::nullopt;
+    note_refused_mode(*note->mode, reply->code);
+  }
   return index_of(note->ipv6);
 }
 

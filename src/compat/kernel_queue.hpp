@@ -120,6 +120,9 @@ class kernel_queue final : public shared_between_handles {
 
   /// The kernel refused a mode: the queue may not be ours.
   void note_refused_mode(const mode_note& note, int code) noexcept;
+  /// The same where it was only that the queue is not bound over this socket, or is already, as we did not know: the
+  /// mode is sent again, if nothing newer was sent, and the program has nothing to hear of. False: it was not that.
+  bool mend_refused_mode(bool ipv6, const mode_note& note, int code);
 
   void before_fork() override;
   void after_fork_in_parent() override;
@@ -153,6 +156,8 @@ class kernel_queue final : public shared_between_handles {
       : source_(source), number_(number), socket_(std::move(opened)) {}
 
   result<void> ask(wire::config wanted, const request_note& note) const;
+  /// What is wanted now, for the mode of this member. The mutex is locked.
+  result<void> send_mode(std::size_t index, mode_note note);
   void note_accepted_mode(bool ipv6, const mode_note& note);
   void set_receive_buffer() const noexcept;
   /// `all`: and all that came before it.

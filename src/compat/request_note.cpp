@@ -27,7 +27,7 @@ note_fields write_note(const request_note& note) noexcept {
     return fields;
   }
   const mode_note mode = note.mode.value_or(mode_note{});
-  const std::uint32_t bind = mode.bind ? bind_bit | (*mode.bind & bind_attempt_mask) << 8 : 0;
+  const std::uint32_t bind = (mode.binds ? bind_bit : 0) | (mode.attempt & bind_attempt_mask) << 8;
   return {mode.range, whose | bind | mode.mode, false};
 }
 
@@ -49,8 +49,8 @@ std::optional<request_note> read_note(const wire::error_reply& reply) noexcept {
       }
       return note;
     case wire::message_config:
-      note.mode = mode_note{static_cast<std::uint8_t>(reply.port_id & 0xff), reply.sequence, std::nullopt};
-      if (reply.port_id & bind_bit) note.mode->bind = reply.port_id >> 8 & bind_attempt_mask;
+      note.mode = mode_note{static_cast<std::uint8_t>(reply.port_id & 0xff), reply.sequence,
+                            reply.port_id >> 8 & bind_attempt_mask, (reply.port_id & bind_bit) != 0};
       return note;
     default:
       return std::nullopt;

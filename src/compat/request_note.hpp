@@ -22,7 +22,8 @@ struct verdict_note {
 struct mode_note {
   std::uint8_t mode = 0;
   std::uint32_t range = 0;
-  std::optional<std::uint32_t> bind;  ///< the number of the attempt to bind that went along, modulo 2^20
+  std::uint32_t attempt = 0;  ///< the number of the last attempt to bind, modulo 2^20
+  bool binds = false;         ///< that attempt went along
 };
 
 inline constexpr std::uint32_t bind_attempt_mask = (1U << 20) - 1;

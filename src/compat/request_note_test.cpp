@@ -80,17 +80,18 @@ TEST(request_note, modes_come_back_whole) {
   for (const bool ipv6 : {false, true}) {
     for (const int mode : {0, 1, 2, 3, 255}) {
       for (const std::uint32_t range : {0U, 1500U, 65535U}) {
-        for (const auto bind : {std::optional<std::uint32_t>{}, std::optional<std::uint32_t>{0},
-                                std::optional<std::uint32_t>{bind_attempt_mask}}) {
-          const auto read =
-              read_note(echo({.ipv6 = ipv6, .mode = mode_note{static_cast<std::uint8_t>(mode), range, bind}}));
+        for (const auto& [attempt, binds] :
+             {std::pair{0U, false}, {0U, true}, {bind_attempt_mask, false}, {bind_attempt_mask, true}}) {
+          const auto read = read_note(
+              echo({.ipv6 = ipv6, .mode = mode_note{static_cast<std::uint8_t>(mode), range, attempt, binds}}));
           ASSERT_TRUE(read && read->mode);
           EXPECT_FALSE(read->verdict);
           EXPECT_EQ(read->ipv6, ipv6);
           EXPECT_FALSE(read->internal);
           EXPECT_EQ(read->mode->mode, mode);
           EXPECT_EQ(read->mode->range, range);
-          EXPECT_EQ(read->mode->bind, bind);
+          EXPECT_EQ(read->mode->attempt, attempt);
+          EXPECT_EQ(read->mode->binds, binds);
         }
       }
     }

@@ -164,7 +164,7 @@ TEST(translate, a_refused_verdict) {
 
 TEST(translate, a_refused_mode) {
   std::vector<unsigned char> buffer(100, untouched);
-  const request_note note{.mode = mode_note{9, 1500, std::nullopt}};
+  const request_note note{.mode = mode_note{.mode = 9, .range = 1500}};
   EXPECT_EQ(write_refusal(EINVAL, note, 4711, buffer), 76U);
   EXPECT_EQ(at<std::uint32_t>(buffer, 0), 76U);
   EXPECT_EQ(at<int>(buffer, 16), -EINVAL);
@@ -184,7 +184,7 @@ TEST(translate, a_refused_mode) {
 TEST(translate, a_refused_mode_is_zero_between_its_members) {
   std::vector<unsigned char> buffer(76, untouched);
   soil_the_stack();
-  static_cast<void>(write_refusal(EINVAL, {.mode = mode_note{9, 1500, std::nullopt}}, 0, buffer));
+  static_cast<void>(write_refusal(EINVAL, {.mode = mode_note{.mode = 9, .range = 1500}}, 0, buffer));
   EXPECT_TRUE(std::all_of(buffer.begin() + 37, buffer.begin() + 44, [](auto byte) { return byte == 0; }));
 }
 

@@ -174,6 +174,34 @@ TEST_F(refusal, of_a_verdict_for_another_process_is_ebusy_also_where_a_mode_was_
   EXPECT_EQ(program.hear(), ebusy);
 }
 
+// As above; the owner goes before the program has read that there was one.
+TEST_F(refusal, of_a_mode_that_came_too_early_is_made_good) {
+  flow4().rule();
+  child program{[](const child::line& line) {
+    line.wait_for_go();
+    handle h{ipv4};
+    set_verdict(h, 1);
+    ipq_set_mode(h, IPQ_COPY_PACKET, 0);
+    line.say("refused");
+    line.wait_for_go();
+    ipq_set_mode(h, IPQ_COPY_PACKET, 0);
+    line.say(error_of(h));
+    line.say(error_of(h));
+    line.say(nothing_to_read(h) ? "listening" : "refused");
+    set_verdict(h, read_packet(h).id());
+  }};
+  handle owner{ipv4, IPQ_COPY_PACKET};
+  program.go();
+  ASSERT_EQ(program.hear(), "refused");
+  owner.destroy();
+  program.go();
+  EXPECT_EQ(program.hear(), ebusy);
+  EXPECT_EQ(program.hear(), ebusy);
+  EXPECT_EQ(program.hear(), "listening");
+  flow4().send("taken over");
+  EXPECT_EQ(flow4().arrived(), "taken over");
+}
+
 // Whose it is comes first, whatever is asked of it.
 TEST_F(refusal, of_what_is_invalid_is_ebusy_too_where_another_process_owns_the_queue) {
   handle owner{ipv4, IPQ_COPY_PACKET};
