@@ -2,6 +2,7 @@
 #include "compat/registry.hpp"
 
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,6 +14,7 @@
 
 #include "compat/capture_handle.hpp"
 #include "compat/kernel_handle.hpp"
+#include "netlink/proc.hpp"
 
 namespace ipq::compat {
 namespace {
@@ -33,6 +35,23 @@ constinit registry handles;
 /// A child of fork() inherits handles, but they are not its own: it may create others.
 handle* own(const registry::entry& entry) noexcept {
   return entry.creator == ::getpid() ? entry.created : nullptr;
+}
+
+/// Whether the process has ended; one that nobody has waited for yet still has its number.
+bool has_ended(pid_t process) {
+  const int errno_before = errno;
+  const bool no_number = ::kill(process, 0) != 0 && errno == ESRCH;
+  const auto stat = netlink::read_proc_file(("/proc/" + std::to_string(process) + "/stat").c_str());
+  errno = errno_before;
+  if (no_number || !stat) return no_number;
+  const auto name_end = stat->rfind(") ");  // the state follows
+  return name_end != std::string::npos && stat->compare(name_end, 3, ") Z") == 0;
+}
+
+/// The handle whose queue another one may join: also one of a process that is gone, as the parent of a daemon. It reads
+/// nothing any more.
+handle* partner(const registry::entry& entry) {
+  return own(entry) != nullptr || (entry.created != nullptr && has_ended(entry.creator)) ? entry.created : nullptr;
 }
 
 registry::entry& entry_of(bool ipv6) noexcept {
@@ -104,7 +123,7 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
   } else {
     created = std::make_unique<kernel_handle>(source, protocol == ipv6, *options);
   }
-  if (const auto opened = created->open(options->queue, own(entry_of(protocol != ipv6))); !opened) {
+  if (const auto opened = created->open(options->queue, partner(entry_of(protocol != ipv6))); !opened) {
     if (!options->capture) return refuse(IPQ_ERR_SOCKET, opened.error().code.value());
     set_thread_error(std::string_view("LIBIPQ_SOURCE: " + opened.error().message()));
     errno = opened.error().code.value();
@@ -136,7 +155,7 @@ int set_queue(handle& changed, unsigned int number) {
   }
   const std::lock_guard locked(handles.mutex);
   if (changed.options().queue == number) return 0;
-  handle* const other = own(entry_of(!changed.ipv6()));
+  handle* const other = partner(entry_of(!changed.ipv6()));
   if (const auto opened = changed.open(static_cast<std::uint16_t>(number), other); !opened) {
     return changed.refuse_setting("set queue", opened.error().code.value(), opened.error().code.message());
   }

@@ -339,6 +339,46 @@ TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon_that_sets_the
   daemon_works(flow4().rule(), flow6().rule(), false);
 }
 
+// Runs in a process that makes a handle, starts a daemon and ends.
+[[noreturn]] void daemon_makes_the_second_handle(const child::line& line) {
+  try {
+    const handle first{ipv4, IPQ_COPY_PACKET};
+    const pid_t daemon = fork();
+    if (daemon < 0) throw std::runtime_error("fork");
+    if (daemon > 0) _exit(0);
+    line.wait_for_go();
+    const handle second{ipv6, IPQ_COPY_PACKET};
+    line.say(nothing_to_read(second) ? "ready" : "refused");
+    for (const handle* h : {&first, &second}) set_verdict(*h, read_packet(*h).id());
+  } catch (const std::exception& error) {
+    line.say(error.what());
+  }
+  _exit(0);
+}
+
+TEST_F(lifetime, second_handle_may_be_made_in_the_daemon) {
+  flow4().rule();
+  flow6().rule();
+  for (const bool waited_for : {false, true}) {
+    child shell{[&](const child::line& line) {
+      const pid_t creator = fork();
+      if (creator < 0) throw std::runtime_error("fork");
+      if (creator == 0) daemon_makes_the_second_handle(line);
+      siginfo_t ended;
+      waitid(P_PID, static_cast<id_t>(creator), &ended, WEXITED | (waited_for ? 0 : WNOWAIT));
+      line.say("it ended");
+      pause();
+    }};
+    ASSERT_EQ(shell.hear(), "it ended");
+    shell.go();
+    ASSERT_EQ(shell.hear(), "ready");
+    flow4().send("four");
+    EXPECT_EQ(flow4().arrived(), "four");
+    flow6().send("six");
+    EXPECT_EQ(flow6().arrived(), "six");
+  }
+}
+
 TEST_F(lifetime, forked_child_may_destroy_its_copy) {
   flow4().rule();
   handle h{ipv4, IPQ_COPY_PACKET};
