@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "netlink/signals_off.hpp"
+
 namespace ipq::compat {
 namespace {
 
@@ -68,6 +70,7 @@ char* thread_error_text() noexcept {
 }
 
 void last_error::set(int number, std::string_view text) noexcept {
+  const netlink::signals_off no_handlers;
   if (in_use_.test_and_set(std::memory_order_acquire)) return;
   number_.store(number, std::memory_order_relaxed);
   copy_text(text, text_);
@@ -76,8 +79,9 @@ void last_error::set(int number, std::string_view text) noexcept {
 
 const char* last_error::text() const noexcept {
   static thread_local text_buffer copy;
+  const netlink::signals_off no_handlers;
   if (in_use_.test_and_set(std::memory_order_acquire)) {
-    // Being written at this moment, perhaps by the very thread that a signal interrupted.
+    // Being written or copied at this moment.
     copy_text(error_text(number()), copy);
   } else {
     copy = text_;

@@ -24,7 +24,7 @@ void set_thread_error(std::string_view setting_text) noexcept;
 [[nodiscard]] char* thread_error_text() noexcept;
 
 /// The last error of a handle, set by any thread and from signal handlers: whoever finds it being written lets the
-/// other's error stand.
+/// other's error stand. Meanwhile no handler runs, as one that leaves by longjmp would leave it so for ever.
 class last_error {
  public:
   void set(int number, std::string_view text) noexcept;

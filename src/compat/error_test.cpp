@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "unit/jumping_out.hpp"
+
 namespace ipq::compat {
 namespace {
 
@@ -73,6 +75,18 @@ TEST(last_error, is_seen_from_every_thread_and_the_text_is_the_readers_own) {
   last.set(IPQ_ERR_TIMEOUT, "read: Timeout");
   EXPECT_STREQ(text, "use queue 0: owned by x (pid 1)");
   EXPECT_STREQ(last.text(), "read: Timeout");
+}
+
+TEST(last_error, is_set_also_after_handlers_have_jumped_out_of_setting_and_reading_it) {
+  last_error error;
+  const std::string text(200, 'x');
+  unit_tests::jump_out_of([&] { error.set(2, text); }, 300);
+  error.set(3, "written");
+  EXPECT_STREQ(error.text(), "written");
+  unit_tests::jump_out_of([&] { static_cast<void>(error.text()); }, 300);
+  error.set(4, "written again");
+  EXPECT_EQ(error.number(), 4);
+  EXPECT_STREQ(error.text(), "written again");
 }
 
 }  // namespace

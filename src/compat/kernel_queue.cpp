@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "compat/kernel_queue.hpp"
 
-#include <signal.h>
 #include <time.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "compat/kernel_handle.hpp"
 #include "netlink/owner.hpp"
+#include "netlink/signals_off.hpp"
 #include "wire/packet.hpp"
 #include "wire/verdict.hpp"
 
@@ -34,22 +34,11 @@ iovec part_of(std::span<const std::byte> bytes) noexcept {
 /// Verdicts may be given in signal handlers: none runs in this thread while it holds the mutex.
 class kernel_queue::lock {
  public:
-  explicit lock(kernel_queue& locked) : locked_(locked) {
-    sigset_t all;
-    sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    locked_.mutex_.lock();
-  }
-  ~lock() {
-    locked_.mutex_.unlock();
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  lock(const lock&) = delete;
-  lock& operator=(const lock&) = delete;
+  explicit lock(kernel_queue& locked) : locked_(locked.mutex_) {}
 
  private:
-  kernel_queue& locked_;
-  sigset_t before_;
+  const netlink::signals_off no_handlers_;
+  const std::lock_guard<std::mutex> locked_;
 };
 
 result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_source& source, std::uint16_t number) {

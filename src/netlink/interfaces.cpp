@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "netlink/cancellation.hpp"
+#include "netlink/signals_off.hpp"
 #include "wire/message.hpp"
 
 namespace ipq::netlink {
@@ -72,6 +73,7 @@ void interfaces::open(const socket_source& source) {
 
 interface interfaces::look_up(std::uint32_t index) {
   const cancellation_off uninterrupted;
+  const signals_off no_handlers;  // one that never returned would leave the memory in use for ever
   const int kept = errno;
   interface found;
   if (in_use_.test_and_set(std::memory_order_acquire)) {

@@ -60,8 +60,9 @@ class remembered_interface {
 };
 
 /// Remembers what the kernel said of each interface and forgets it when the kernel says that something changed. May be
-/// called from several threads and from a signal handler, which may leave by longjmp: it takes no lock and allocates
-/// nothing, and who finds the memory being written asks the kernel over a socket of its own instead.
+/// called from several threads and from a signal handler: it takes no lock and allocates nothing, and who finds the
+/// memory being written asks the kernel over a socket of its own instead. While it asks no handler runs, so that one
+/// that leaves by longjmp leaves nothing unfinished.
 class interfaces {
  public:
   explicit interfaces(const socket_source& source) noexcept : source_(&source) {}

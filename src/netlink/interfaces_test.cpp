@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "data/message_bytes.hpp"
 #include "data/recorded.hpp"
 #include "netlink/scripted_kernel.hpp"
+#include "unit/jumping_out.hpp"
 
 namespace ipq::netlink {
 namespace {
@@ -310,6 +312,20 @@ TEST(remembered_interface, is_read_whole_or_not_at_all_while_it_is_written) {
   place.forget();
   EXPECT_FALSE(place.load(7, none));
   EXPECT_STREQ(none.data(), "");
+}
+
+TEST(interfaces, are_asked_for_as_ever_after_handlers_have_jumped_out_of_it) {
+  interfaces names{kernel()};
+  unit_tests::jump_out_of([&] { static_cast<void>(names.find(9999)); }, 300);  // none, so it is asked for each time
+  // Who finds the memory in use needs a socket of its own, which is refused now.
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const interface found = names.find(1);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  char name[IF_NAMESIZE] = {};
+  EXPECT_STREQ(found.name.data(), ::if_indextoname(1, name));
 }
 
 }  // namespace
