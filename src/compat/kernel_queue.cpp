@@ -90,6 +90,7 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   relay_ = *std::move(created);
   {
     const lock locked(*this);
+    undecided_.reserve(first.options().max_length);
     alone_ = index_of(first.ipv6());
   }
   // Before the first member reads from it: without its thread nothing would come there.
@@ -130,7 +131,6 @@ void kernel_queue::provoke_refusal() {
 void kernel_queue::leave(const kernel_handle& who) {
   const std::size_t index = index_of(who.ipv6());
   if (relay_) relay_->close_reader(index);
-  std::map<std::uint32_t, std::size_t> left;
   std::optional<std::uint32_t> left_unshared;
   {
     const lock locked(*this);
@@ -138,11 +138,6 @@ void kernel_queue::leave(const kernel_handle& who) {
     if (alone_ == index) alone_.reset();
     // A child of fork() that lets go of its copy must not judge the packets of its parent.
     if (members_[1 - index].who == nullptr || !relay_ || (inherited_ && !relay_->serves())) return;
-    for (auto each = undecided_.begin(); each != undecided_.end();) {
-      const auto next = std::next(each);
-      if (each->second == index) left.insert(undecided_.extract(each));  // allocates nothing
-      each = next;
-    }
     if (reader_unshared_ == index) left_unshared = std::exchange(last_unshared_, std::nullopt);
     forget_mode(index);
     // What can fail is memory; the kernel then goes on with more than is needed.
@@ -151,7 +146,16 @@ void kernel_queue::leave(const kernel_handle& who) {
     }
   }
   if (left_unshared) drop(*left_unshared, true);
-  for (const auto& [id, whose] : left) drop(id);
+  for (std::size_t at = 0;;) {
+    std::array<std::uint32_t, 64> left;
+    std::size_t count = 0;
+    {
+      const lock locked(*this);
+      count = undecided_.take(index, left, at);
+    }
+    if (count == 0) return;
+    for (const std::uint32_t id : std::span(left).first(count)) drop(id);
+  }
 }
 
 result<void> kernel_queue::ask(wire::config wanted, const request_note& note) const {
@@ -254,10 +258,19 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   return send_mode(index, note);
 }
 
+void kernel_queue::make_room_for_undecided(std::uint32_t max_length) noexcept {
+  try {
+    undecided_.reserve(max_length);
+  } catch (const std::bad_alloc&) {
+    // then the oldest of more are forgotten, and wait until the queue is closed
+  }
+}
+
 result<void> kernel_queue::send_mode(std::size_t index, mode_note note) {
   member& setting = members_[index];
   const copy_parameters copies = told_->modes[index].copies;
   wire::config wanted = needed_config();
+  if (shared_) make_room_for_undecided(*wanted.max_length);
   // Between members the relay tells packets of the old mode from those of the new by the kernel's answer between them,
   // which reaches the process whose relay serves.
   wanted.acknowledge = shared_;
@@ -383,10 +396,7 @@ std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& data
     const bool as_copied = alone_ == index;
     if (known && whose.who != nullptr && (as_copied || whose.arriving.mode != IPQ_COPY_NONE)) {
       if (!as_copied) datagram = wire::trim_payload(datagram, *queued, whose.arriving.range);
-      // A program that never answers must not fill the memory; the kernel holds no more than max_length of these.
-      constexpr std::size_t most = 1 << 21;
-      if (undecided_.size() == most) undecided_.erase(undecided_.begin());
-      undecided_.insert_or_assign(queued->id, index);
+      undecided_.insert(queued->id, index);
       return index;
     }
     kernel_handle* const other = members_[1 - index].who;

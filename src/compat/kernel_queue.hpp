@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -16,6 +15,7 @@
 #include "compat/handle.hpp"
 #include "compat/in_common.hpp"
 #include "compat/request_note.hpp"
+#include "compat/undecided_packets.hpp"
 #include "ipq/error.hpp"
 #include "netlink/network_namespace.hpp"
 #include "netlink/relay.hpp"
@@ -160,6 +160,7 @@ class kernel_queue final : public shared_between_handles {
   result<void> send_mode(std::size_t index, mode_note note);
   void note_accepted_mode(bool ipv6, const mode_note& note);
   void set_receive_buffer() const noexcept;
+  void make_room_for_undecided(std::uint32_t max_length) noexcept;
   /// `all`: and all that came before it.
   void drop(std::uint32_t id, bool all);
   result<void> ask_for_access();
@@ -180,12 +181,12 @@ class kernel_queue final : public shared_between_handles {
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
 
   std::mutex mutex_;  ///< guards the next six; never held while something is waited for, nor while the relay is called
-  std::array<member, 2> members_;                   ///< IPv4, IPv6
-  std::optional<std::size_t> alone_;                ///< what arrives was copied when there was this member only
-  std::optional<std::uint32_t> last_unshared_;      ///< what waits up to this id was read before there was a relay
-  std::size_t reader_unshared_ = 0;                 ///< by this member
-  bool inherited_ = false;                          ///< this process is a child of the one that opened the queue
-  std::map<std::uint32_t, std::size_t> undecided_;  ///< while shared: whose packet this id is
+  std::array<member, 2> members_;               ///< IPv4, IPv6
+  std::optional<std::size_t> alone_;            ///< what arrives was copied when there was this member only
+  std::optional<std::uint32_t> last_unshared_;  ///< what waits up to this id was read before there was a relay
+  std::size_t reader_unshared_ = 0;             ///< by this member
+  bool inherited_ = false;                      ///< this process is a child of the one that opened the queue
+  undecided_packets undecided_;                 ///< while shared
 
   std::unique_ptr<netlink::relay> relay_;  ///< last, since its thread uses all the others
 };

@@ -446,5 +446,39 @@ TEST_F(lifetime, packets_leak_nothing) {
   EXPECT_EQ(open_descriptors(), descriptors);
 }
 
+// Neither those that wait, nor those that another process has decided.
+TEST_F(lifetime, packets_of_two_families_take_no_memory) {
+  flow4().rule();
+  handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
+  for (int i = 0; i < 20; ++i) pass_one(four, flow4(), "warm");
+  bytes buffer(large_enough);
+  const auto memory = mallinfo2().uordblks;
+  for (int i = 0; i < 100; ++i) {
+    flow4().send("held");
+    ASSERT_GT(ipq_read(four, buffer.data(), buffer.size(), 0), 0);
+  }
+  EXPECT_EQ(mallinfo2().uordblks, memory);
+  constexpr int elsewhere = 2000;
+  {
+    child decider{[&](const child::line& line) {
+      line.say("ready");
+      for (int i = 0; i < elsewhere; ++i) {
+        set_verdict(four, read_packet(four).id(), NF_DROP);
+        line.say("decided");
+      }
+    }};
+    ASSERT_EQ(decider.hear(), "ready");
+    for (int i = 0; i < elsewhere; ++i) {
+      flow4().send("for the child");
+      ASSERT_EQ(decider.hear(), "decided");
+    }
+    EXPECT_EQ(decider.wait(), 0);
+  }
+  // A string or two; what the packets took would be more than 32 bytes for each.
+  EXPECT_LT(mallinfo2().uordblks, memory + elsewhere * 8);
+  four.destroy();
+  EXPECT_TRUE(nothing_to_read(six));
+}
+
 }  // namespace
 }  // namespace kernel_tests
