@@ -83,6 +83,7 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   auto created = netlink::relay::create(socket_, [this](std::span<std::byte>& datagram) { return route(datagram); });
   if (!created) return std::unexpected(created.error());
   // Everything that may be refused comes before the first member's descriptor is another one.
+  undecided_.reserve(first.options().max_length);
   auto firsts = (*created)->open_reader(index_of(first.ipv6()));
   if (!firsts) return firsts;
   auto seconds = (*created)->open_reader(index_of(!first.ipv6()));
@@ -90,7 +91,6 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   relay_ = *std::move(created);
   {
     const lock locked(*this);
-    undecided_.reserve(first.options().max_length);
     alone_ = index_of(first.ipv6());
   }
   // Before the first member reads from it: without its thread nothing would come there.
