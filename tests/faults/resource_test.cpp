@@ -281,6 +281,7 @@ TEST_F(resource_faults, out_of_memory_in_c_functions) {
     rule();
     load traffic(near_ns(), far_ns());
     ASSERT_EQ(limited.hear(), "served");
+    while (traffic.sent() <= served) std::this_thread::sleep_for(1ms);  // so that something waits when it is destroyed
     traffic.stop();
     limited.go();
     expect_first_arrived(traffic, served);
