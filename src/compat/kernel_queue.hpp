@@ -65,14 +65,14 @@ class kernel_queue final : public shared_between_handles {
     if (is_here()) return ask();
     decltype(ask()) found;
     const auto there = netlink::network_namespace_of(socket_);
-    if (!there) return found;
-    static_cast<void>(netlink::run_inside(*there, [&] {
+    const auto look_there = [&] {
       try {
         found = ask();
       } catch (const std::bad_alloc&) {
         // then it is not known
       }
-    }));
+    };
+    if (!there || !netlink::run_inside(*there, look_there)) return std::nullopt;
     return found;
   }
   [[nodiscard]] bool bound() const noexcept { return told_->bound.load(std::memory_order_relaxed); }
