@@ -146,7 +146,6 @@ class batch {
 class [[nodiscard]] batch_result : public result<batch> {
  public:
   using result<batch>::result;
-  batch_result(result<batch>&& made) noexcept : result<batch>(std::move(made)) {}
 
   const batch& operator*() const& noexcept { return result<batch>::operator*(); }
   batch operator*() && = delete;

@@ -60,7 +60,7 @@ class capture_reader::core {
   result<void> look_at_beginning();
   /// Before the first receive.
   result<void> open_passed();
-  [[nodiscard]] result<batch> receive(clock::time_point deadline, bool wait);
+  [[nodiscard]] batch_result receive(clock::time_point deadline, bool wait);
   void stop() noexcept {
     stopped_.store(true, std::memory_order_relaxed);
     ready_.stop();
@@ -326,7 +326,7 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
   return step::done;
 }
 
-result<batch> capture_reader::core::receive(clock::time_point deadline, bool wait_for_it) {
+batch_result capture_reader::core::receive(clock::time_point deadline, bool wait_for_it) {
   if (const auto finished = batch_.finish(); !finished) return std::unexpected(finished.error());
   for (;;) {
     if (stopped_.load(std::memory_order_relaxed)) return failed("receive", ECANCELED);

@@ -70,7 +70,7 @@ class queue::core {
   core& operator=(const core&) = delete;
   ~core();
 
-  [[nodiscard]] result<batch> receive(clock::time_point deadline, bool wait);
+  [[nodiscard]] batch_result receive(clock::time_point deadline, bool wait);
   result<void> set_verdict(const packet& which, const verdict& given);
   [[nodiscard]] result<held_packet> hold(const packet& which);
   /// For the program, which may wait by its own means once all is decided.
@@ -252,7 +252,7 @@ result<std::size_t> queue::core::sleep_for_packets(clock::time_point deadline) {
   return arena_.receive(socket_);
 }
 
-result<batch> queue::core::receive(clock::time_point deadline, bool wait_for_it) {
+batch_result queue::core::receive(clock::time_point deadline, bool wait_for_it) {
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
   sender_->take_over();
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
