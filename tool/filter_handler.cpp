@@ -15,7 +15,7 @@ namespace {
 
 class filter_handler final : public handler {
  public:
-  filter_handler(const filter_job& job, output& to, live_session& session) : job_(job), to_(to), session_(session) {}
+  filter_handler(const filter_job& job, output& to) : job_(job), to_(to) {}
 
   ipq::result<void> take(ipq::source& from, std::span<const ipq::packet> packets) override {
     matched_.clear();
@@ -41,14 +41,13 @@ class filter_handler final : public handler {
       }
       lines_.push_back('\n');
     }
-    if (!to_.write(lines_)) session_.stop();
+    to_.write(lines_);
   }
 
  private:
   const filter_job& job_;
   interface_names names_ = make_interface_names();
   output& to_;
-  live_session& session_;
   fmt::memory_buffer lines_;
   std::vector<bool> matched_;
 };
@@ -96,9 +95,14 @@ int run_filter(const char* command, const live_options& options, const filter_jo
   std::deque<filter_handler> made;
   std::vector<handler*> handlers;
   handlers.reserve(options.workers);
-  for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, to, *session));
-  const auto served = session->serve(handlers, {});
+  for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, to));
+  const auto prepare = [&]() -> outcome<void> {
+    return job.how.lines ? to.start([&] { session->stop(); }) : outcome<void>();
+  };
+  const auto served = session->serve(handlers, {.prepare = prepare});
+  to.finish();
   if (session->has_begun()) session->print_summary();
+  tell_left_out(command, to);
   if (!served) return report(command, served.error());
   // A reader who has seen enough is no failure.
   if (to.error() != 0 && to.error() != EPIPE) {

@@ -70,7 +70,10 @@ void note_missing_interfaces(const char* command, const std::vector<std::string>
 
 void live_session::shared::stop() noexcept {
   stopping = true;
-  for (ipq::queue& each : queues) each.stop();
+  {
+    const std::lock_guard guard(closing);
+    for (ipq::queue& each : queues) each.stop();
+  }
   const std::uint64_t one = 1;
   static_cast<void>(::write(wake, &one, sizeof one));
 }

@@ -156,7 +156,7 @@ void rule_handler::after(std::span<const ipq::packet>) {
     const std::lock_guard guard(lock_);
     counters_.latency.add(steady::now() - arrival_, at_once_);
   }
-  if (lines_.size() != 0 && !job_.to->write(lines_)) job_.session->stop();
+  job_.to->write(lines_);
 }
 
 // In the order of judging, also what is delayed, so that a replay meets the packets as they came.

@@ -56,7 +56,6 @@ struct rule_job {
   print_style style;                   ///< of `log`
   output* to = nullptr;                ///< of `log`
   std::chrono::nanoseconds epoch{};    ///< what the steady clock lacks to the time since 1970, for `record`
-  live_session* session = nullptr;
 };
 
 class rule_handler final : public handler {

@@ -157,7 +157,6 @@ class run {
     job_.copies = copies_ ? &*copies_ : nullptr;
     job_.style = {.time = options_.time, .colours = has_colours(stdout)};
     job_.to = &to_;
-    job_.session = &*session_;
     const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
     job_.epoch = std::chrono::duration_cast<std::chrono::nanoseconds>(since_1970) - steady::now().time_since_epoch();
     for (unsigned i = 0; i < options_.live.workers; ++i) {
@@ -172,6 +171,7 @@ class run {
                                              .reload = [this] { reload(); },
                                              .announced = [this] { say_seed(rules_); }});
     const auto written = recordings_.close();
+    to_.finish();
     if (served && !written) return written;
     if (served && to_.error() != 0 && to_.error() != EPIPE) {
       return fail(failed, fmt::format("write to standard output: {}", ipq::tool::rules::file_reason(to_.error())));
@@ -182,6 +182,7 @@ class run {
   void print_summary() const {
     if (!session_->has_begun()) return;
     session_->print_summary();
+    tell_left_out("run", to_);
     const rule_counters counters = sum_of_counters();
     if (counters.delay_refused != 0) {
       say("ipq run: {} packets to be delayed exceeded --delay-packets or --delay-bytes: {}\n", counters.delay_refused,
@@ -246,6 +247,7 @@ class run {
   }
 
   outcome<void> prepare() {
+    if (auto started = to_.start([this] { session_->stop(); }); !started) return started;
     if (auto opened = serve_metrics(); !opened) return opened;
     // Last, as it empties files that were there.
     if (auto opened = recordings_.open(make_interface_names); !opened) return opened;
@@ -309,12 +311,12 @@ class run {
   }
 
   const run_options& options_;
-  output to_;
   rule_job job_;
   rules::ruleset rules_;  ///< of the start
   recordings recordings_;
   std::optional<duplicator> copies_;
   std::optional<live_session> session_;
+  output to_;  ///< behind the session, which its thread may stop
   std::deque<rule_handler> handlers_;
   std::vector<rule_handler*> pointers_;
   mutable std::mutex reloading_;  ///< so that a sum is of one set of rules
