@@ -227,10 +227,9 @@ void live_session::wait_for_end(const std::function<void()>& reload) {
       if (got.ssi_signo == SIGHUP && reload) {
         if (!shared_->stopping) reload();
       } else if (is_second_signal()) {
-        // Something holds a worker, as output that nobody reads. The kernel deals with what waits.
-        say("ipq {}: ended by a second signal\n", command_);
+        // Something holds a worker. The kernel deals with what waits.
         selected_.reset();
-        ::_exit(failed);
+        end_by_second_signal();
       } else {
         shared_->stop();
       }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "second_signal.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -30,11 +31,16 @@ bool is_end_asked_for() noexcept {
   return asked_at != 0;
 }
 
-extern "C" void end_at_second_signal(int /*signal*/) {
-  constexpr std::string_view text = "ipq: ended by a second signal\n";
-  if (!is_second_signal()) return;
-  static_cast<void>(::write(STDERR_FILENO, text.data(), text.size()));
+void end_by_second_signal() noexcept {
+  for (const char& each : std::string_view("ipq: ended by a second signal\n")) {
+    pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (::poll(&ready, 1, 0) != 1 || ::write(STDERR_FILENO, &each, 1) != 1) break;
+  }
   ::_exit(failed);
+}
+
+extern "C" void end_at_second_signal(int /*signal*/) {
+  if (is_second_signal()) end_by_second_signal();
 }
 
 }  // namespace tool

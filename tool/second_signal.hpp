@@ -12,7 +12,11 @@ namespace tool {
 /// Whether that was ever noted.
 [[nodiscard]] bool is_end_asked_for() noexcept;
 
-/// A handler of signals: notes the first, and the second ends the process with a word about it.
+/// Ends the process with a word about it, or as much of that as finds room: what holds the process up may be the very
+/// terminal. Safe in a handler of signals.
+[[noreturn]] void end_by_second_signal() noexcept;
+
+/// A handler of signals: notes the first, and the second ends the process.
 extern "C" void end_at_second_signal(int signal);
 
 }  // namespace tool

@@ -2,16 +2,20 @@
 // Output that nobody reads, or not at once: packets go on, and what was not printed is told.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 #include <sstream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "ipq_command.hpp"
@@ -58,6 +62,28 @@ class late_reader {
 
   kernel_tests::descriptor read_;
   std::optional<kernel_tests::descriptor> write_;
+};
+
+// A terminal that nobody reads.
+class stopped_terminal {
+ public:
+  stopped_terminal() : stopped_terminal(opened()) {}
+
+  /// Starts the command that follows with this as its standard output and error.
+  [[nodiscard]] std::vector<std::string> as_output() const {
+    const std::string number = std::to_string(there_.get());
+    return {"bash", "-c", "exec \"$@\" >&" + number + " 2>&" + number, "-"};
+  }
+
+ private:
+  static std::array<int, 2> opened() {
+    std::array<int, 2> ends{-1, -1};
+    static_cast<void>(openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr));
+    return ends;
+  }
+  explicit stopped_terminal(std::array<int, 2> ends) : here_(ends[0], "terminal"), there_(ends[1], "terminal") {}
+
+  kernel_tests::descriptor here_, there_;
 };
 
 class output : public kernel_tests::flow_test {
@@ -136,6 +162,22 @@ TEST_F(output, that_is_read_in_the_end_is_whole) {
   const auto ended = watch.end();
   EXPECT_EQ(ended.status, 0);
   EXPECT_FALSE(has(ended.output, "not printed")) << ended.output;
+}
+
+TEST_F(output, on_a_stopped_terminal_does_not_outlive_a_second_signal) {
+  const stopped_terminal terminal;
+  live_command watch({"watch", "--select", "output", "udp dport 5000"}, terminal.as_output());
+  // More than a terminal holds.
+  for (int i = 0; i < 2000; ++i) {
+    flow4().send("x");
+    ASSERT_EQ(flow4().arrived(), "x");
+  }
+  watch.signal(SIGINT);
+  EXPECT_EQ(watch.notice(), "STOPPING=1");
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));  // signals sooner behind each other are one
+  watch.signal(SIGINT);
+  EXPECT_EQ(watch.end().status, 1);
+  kernel_tests::wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
 }  // namespace
