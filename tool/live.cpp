@@ -26,10 +26,20 @@
 namespace tool {
 namespace {
 
+bool is_ignored(int signal) noexcept {
+  struct sigaction now {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+bool hangup_ends = true;  ///< not under nohup(1)
+
+// But for those that whoever started the process wants ignored. Of a SIGHUP that reloads he can't mean that.
 sigset_t awaited_signals() noexcept {
   sigset_t made;
   sigemptyset(&made);
-  for (const int each : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&made, each);
+  sigaddset(&made, SIGHUP);
+  for (const int each : {SIGINT, SIGTERM})
+    if (!is_ignored(each)) sigaddset(&made, each);
   return made;
 }
 
@@ -56,8 +66,11 @@ void block_signals() {
   const sigset_t awaited = awaited_signals();
   ::pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  hangup_ends = !is_ignored(SIGHUP);
   // For when nothing reads signals any more.
-  for (const int each : {SIGINT, SIGTERM}) std::signal(each, end_at_second_signal);
+  for (const int each : {SIGINT, SIGTERM}) {
+    if (!is_ignored(each)) std::signal(each, end_at_second_signal);
+  }
 }
 
 void note_missing_interfaces(const char* command, const std::vector<std::string>& names) {
@@ -226,6 +239,8 @@ void live_session::wait_for_end(const std::function<void()>& reload) {
     while (::read(shared_->signals, &got, sizeof got) == sizeof got) {
       if (got.ssi_signo == SIGHUP && reload) {
         if (!shared_->stopping) reload();
+      } else if (got.ssi_signo == SIGHUP && !hangup_ends) {
+        continue;
       } else if (is_second_signal()) {
         // Something holds a worker. The kernel deals with what waits.
         selected_.reset();

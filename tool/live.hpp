@@ -39,7 +39,7 @@ class handler {
 };
 
 /// Blocks the signals that live commands wait for, in this thread and those that it starts, and lets a write to a
-/// closed pipe be an error. Before anything else.
+/// closed pipe be an error; signals that are ignored stay so. Before anything else.
 void block_signals();
 
 /// Says which of these interfaces there are not: no failure, as they come and go.

@@ -248,6 +248,21 @@ TEST_F(live, time_and_signals_end_it) {
   }
 }
 
+TEST_F(live, signals_that_are_ignored_at_the_start_stay_so) {
+  live_command drop(on_flow({"drop", "udp[8:2] = 0x6261"}), {"nohup"});
+  drop.signal(SIGHUP);
+  send("bad");
+  send("good");
+  EXPECT_EQ(flow4().arrived(), "good");
+  const auto ended = drop.interrupt();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  EXPECT_TRUE(has(ended.output, "2 received, 1 accepted, 1 dropped")) << ended.output;
+  live_command background({"watch"}, {"sh", "-c", "trap '' INT; exec \"$@\"", "-"});
+  background.signal(SIGINT);
+  background.signal(SIGTERM);
+  EXPECT_EQ(background.end().status, 0);
+}
+
 TEST_F(live, second_signal_ends_what_its_output_holds_up) {
   const full_pipe unread;
   live_command watch(on_flow({"watch"}), unread.as_output());
@@ -260,7 +275,7 @@ TEST_F(live, second_signal_ends_what_its_output_holds_up) {
   watch.signal(SIGINT);
   const auto ended = watch.end();
   EXPECT_EQ(ended.status, 1);
-  EXPECT_TRUE(has(ended.output, "ipq watch: ended by a second signal\n")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ipq: ended by a second signal\n")) << ended.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
