@@ -181,7 +181,7 @@ void rule_handler::replace(std::span<rule_handler* const> handlers, const rules_
   locks.reserve(handlers.size());
   for (const rule_handler* each : handlers) locks.emplace_back(each->lock_);
   for (std::size_t i = 0; i < handlers.size(); ++i) {
-    made[i].continue_counts(handlers[i]->engine_);
+    made[i].continue_from(handlers[i]->engine_);
     handlers[i]->engine_ = std::move(made[i]);
     handlers[i]->recorders_ = what.recorders;
   }

@@ -3,6 +3,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <optional>
 #include <utility>
@@ -26,6 +27,23 @@ time cost(const rate& of, std::uint32_t bytes) noexcept {
   return time(static_cast<time::rep>(std::min(units * 1'000'000'000'000 / of.in_1000_seconds, most)));
 }
 
+// The states of a line's impairments, in the order of its text.
+std::vector<std::size_t> states_of(const rule& which) {
+  std::vector<std::size_t> made;
+  for (const action& each : which.actions) {
+    std::visit(
+        [&](const auto& one) {
+          if constexpr (requires { one.state; }) made.push_back(one.state);
+        },
+        each);
+  }
+  return made;
+}
+
+bool remembers(const rule& which) {
+  return !states_of(which).empty();
+}
+
 time up_to(random& numbers, time limit) noexcept {
   return time(static_cast<time::rep>(numbers.below(static_cast<std::uint64_t>(limit.count()) + 1)));
 }
@@ -41,6 +59,29 @@ struct engine::state {
         named(all->count_names.size()),
         busy_until(all->states, time::min()) {
     for (std::size_t each = 0; each < all->states; ++each) numbers.emplace_back(options.seed, each);
+  }
+
+  void continue_impairments(const state& before) {
+    now = before.now;
+    first_stream = before.first_stream + before.numbers.size();
+    for (std::size_t each = 0; each < numbers.size(); ++each) numbers[each] = {options.seed, first_stream + each};
+    // Of equal lines the first goes on from the first.
+    std::map<std::string_view, std::deque<std::size_t>> known;
+    for (std::size_t each = 0; each < before.all->rules.size(); ++each) {
+      if (remembers(before.all->rules[each])) known[before.all->origins[each].text].push_back(each);
+    }
+    for (std::size_t each = 0; each < all->rules.size(); ++each) {
+      if (!remembers(all->rules[each])) continue;
+      const auto found = known.find(all->origins[each].text);
+      if (found == known.end() || found->second.empty()) continue;
+      const auto from = states_of(before.all->rules[found->second.front()]);
+      const auto to = states_of(all->rules[each]);
+      found->second.pop_front();
+      for (std::size_t i = 0; i < to.size() && i < from.size(); ++i) {
+        numbers[to[i]] = before.numbers[from[i]];
+        busy_until[to[i]] = before.busy_until[from[i]];
+      }
+    }
   }
 
   const decision& judge(const packet& which, time moment) {
@@ -222,8 +263,9 @@ struct engine::state {
   std::vector<rule_counts> counts;
   rule_counts unmatched;
   std::vector<name_counts> named;
-  std::vector<random> numbers;   // of each impairment
-  std::vector<time> busy_until;  // likewise, for rates
+  std::vector<random> numbers;     // of each impairment
+  std::uint64_t first_stream = 0;  // of numbers; those before it were of other rules
+  std::vector<time> busy_until;    // likewise, for rates
   time now = time::min();
 
   // Of the packet that is judged.
@@ -268,7 +310,8 @@ std::span<const name_counts> engine::named_counts() const noexcept {
   return state_->named;
 }
 
-void engine::continue_counts(const engine& before) {
+void engine::continue_from(const engine& before) {
+  state_->continue_impairments(*before.state_);
   std::map<std::string_view, std::size_t> known;
   const auto names = before.rules().count_names();
   for (std::size_t each = 0; each < names.size(); ++each) known.emplace(names[each], each);

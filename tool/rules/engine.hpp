@@ -73,8 +73,10 @@ class engine {
   [[nodiscard]] rule_counts unmatched() const noexcept;                      ///< decided by options.otherwise
   [[nodiscard]] std::span<const name_counts> named_counts() const noexcept;  ///< of ruleset::count_names()
 
-  /// After a reload: the counts of names that both rulesets have go on from where `before` is.
-  void continue_counts(const engine& before);
+  /// After a reload, instead of a fresh start: the counts of names that both rulesets have, and what impairments of
+  /// lines with the same text remember, go on from where `before` is. The random numbers of other lines are none that
+  /// were before. Both engines have the same seed.
+  void continue_from(const engine& before);
 
  private:
   struct state;

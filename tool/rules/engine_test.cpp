@@ -461,10 +461,48 @@ TEST(engine, counts_go_on_after_a_reload) {
   static_cast<void>(before.judge(make_packet(dns), 0s));
   static_cast<void>(before.judge(make_packet(web), 0s));
   engine after = make_engine("count new, count b");
-  after.continue_counts(before);
+  after.continue_from(before);
   static_cast<void>(after.judge(make_packet(dns), 0s));
   EXPECT_EQ(after.named_counts()[0].packets, 1u);
   EXPECT_EQ(after.named_counts()[1].packets, 3u);
+}
+
+TEST(engine, impairments_of_unchanged_lines_go_on_after_a_reload) {
+  engine before = make_engine("loss 50%, continue : tcp\nrate 1/s within 10s : udp");
+  EXPECT_EQ(before.judge(make_packet(dns), 5s).delay, 0s);
+  EXPECT_EQ(before.judge(make_packet(dns), 5s).delay, 1s);
+  // Another line before it, and a blank more around it.
+  engine after = make_engine("delay 1s : tcp\n  rate 1/s within 10s : udp # the same\nrate 1/s within 10s : udp");
+  after.continue_from(before);
+  EXPECT_EQ(after.judge(make_packet(dns), 5s).delay, 2s);
+  engine another = make_engine("rate 2/s within 10s : udp");
+  another.continue_from(before);
+  EXPECT_EQ(another.judge(make_packet(dns), 5s).delay, 0s);
+}
+
+TEST(engine, dice_are_not_thrown_again_after_a_reload) {
+  const auto throw_some = [](engine& judge) {
+    std::string made;
+    for (int i = 0; i < 64; ++i) made += judge.judge(make_packet(dns), 0s).lost ? '1' : '0';
+    return made;
+  };
+  engine whole = make_engine("loss 50% : udp");
+  const std::string first = throw_some(whole), second = throw_some(whole);
+  engine before = make_engine("loss 50% : udp");
+  EXPECT_EQ(throw_some(before), first);
+  engine same = make_engine("loss 50% : udp");
+  same.continue_from(before);
+  EXPECT_EQ(throw_some(same), second);
+  // Nor do lines that are new begin where others began.
+  engine changed = make_engine("loss 50.0% : udp");
+  changed.continue_from(before);
+  const std::string third = throw_some(changed);
+  EXPECT_NE(third, first);
+  engine again = make_engine("loss 50.00% : udp");
+  again.continue_from(changed);
+  const std::string fourth = throw_some(again);
+  EXPECT_NE(fourth, first);
+  EXPECT_NE(fourth, third);
 }
 
 TEST(engine, judges_without_payload) {

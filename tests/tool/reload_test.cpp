@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// What ipq run carries over when it reads its rules again.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <string>
+
+#include "ipq_command.hpp"
+#include "kernel/flow.hpp"
+#include "live_command.hpp"
+
+namespace tool_tests {
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+class reload : public kernel_tests::flow_test {
+ protected:
+  reload() {
+    char name[] = "/tmp/ipq_reload_XXXXXX";
+    if (mkdtemp(name) == nullptr) throw std::runtime_error("no folder for rules");
+    folder_ = name;
+  }
+  ~reload() override { std::filesystem::remove_all(folder_); }
+
+  [[nodiscard]] std::string file() const { return folder_ / "rules"; }
+  void write(std::string_view text) const { std::ofstream(file(), std::ios::binary) << text; }
+
+  [[nodiscard]] std::vector<std::string> on_flow(std::vector<std::string> words) const {
+    words.insert(words.begin(), {"run", "--select", "output", "udp dport 5000", "-f", file()});
+    return words;
+  }
+
+  /// Reads the rules again and waits until that is done; what is said then.
+  static std::string read_again(const live_command& command) {
+    command.signal(SIGHUP);
+    EXPECT_TRUE(command.notice().starts_with("RELOADING=1"));
+    return command.notice();
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+TEST_F(reload, of_the_same_rate_lets_nobody_overtake) {
+  write("rate 20/s within 10s");
+  live_command command(on_flow({}));
+  const auto start = steady::now();
+  for (int i = 0; i < 20; ++i) {
+    if (i == 10) {
+      EXPECT_EQ(read_again(command), "READY=1\nSTATUS=rules loaded");
+    }
+    flow4().send(std::to_string(i));
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(flow4().arrived(), std::to_string(i));
+  EXPECT_GE(steady::now() - start, std::chrono::milliseconds(19 * 50));
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
+TEST_F(reload, throws_no_dice_again) {
+  write("loss 50% : udp[8] = 0x78");
+  live_command command(on_flow({"--seed", "1"}));
+  const auto throw_some = [&] {
+    std::string made;
+    for (int i = 0; i < 64; ++i) flow4().send("x" + std::to_string(i) + " ");
+    flow4().send("end");
+    for (std::string last; last != "end"; made += last) last = flow4().arrived();
+    return made;
+  };
+  const std::string first = throw_some();
+  EXPECT_EQ(read_again(command), "READY=1\nSTATUS=rules loaded");
+  EXPECT_NE(throw_some(), first);
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
+}  // namespace
+}  // namespace tool_tests
