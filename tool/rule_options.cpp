@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "command_line.hpp"
+#include "printable.hpp"
 
 namespace tool {
 
@@ -33,6 +34,12 @@ outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {
     sources.push_back({.name = fmt::format("rule {}", i + 1), .text = from.arguments[i]});
   }
   auto made = ruleset::compile(sources);
+  if (made && made->size() == 0) {
+    // As where an editor or a script has emptied the file first.
+    std::string names;
+    for (const source& each : sources) names += (names.empty() ? "" : ", ") + printable(each.name);
+    return fail(wrong_usage, fmt::format("{}: there is no rule in it; one that accepts everything is 'accept'", names));
+  }
   if (made) return *std::move(made);
   std::string message = render(made.error());
   while (message.ends_with('\n')) message.pop_back();

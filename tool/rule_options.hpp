@@ -20,7 +20,7 @@ struct rule_options {
 void add_rule_options(command_line& to, rule_options& options);
 
 /// Reads the files and compiles everything: files first, then arguments, in their order. Failures: wrong_usage, with
-/// each fault's place, its line and a caret.
+/// each fault's place, its line and a caret, or where there is no rule at all.
 [[nodiscard]] outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from);
 
 }  // namespace tool

@@ -77,5 +77,25 @@ TEST_F(reload, throws_no_dice_again) {
   EXPECT_EQ(command.interrupt().status, 0);
 }
 
+// As an editor leaves it for a moment, or for good on a full disk.
+TEST_F(reload, of_no_rule_at_all_leaves_the_old_ones) {
+  write("drop");
+  live_command command(on_flow({}));
+  write("# nothing\n");
+  EXPECT_EQ(read_again(command), "READY=1\nSTATUS=the new rules are wrong: the old ones stay");
+  for (int i = 0; i < 10; ++i) flow4().send("lost");
+  const auto ended = command.interrupt();
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_TRUE(has(ended.output, "ipq run: " + file() +
+                                    ": there is no rule in it; one that accepts everything is 'accept'\n"
+                                    "ipq run: the new rules are wrong: the old ones stay\n"))
+      << ended.output;
+  for (const std::string what : {"check -f ", "run -f "}) {
+    const auto refused = ipq(what + file());
+    EXPECT_EQ(refused.status, 2) << refused.output;
+    EXPECT_TRUE(has(refused.output, file() + ": there is no rule in it")) << refused.output;
+  }
+}
+
 }  // namespace
 }  // namespace tool_tests
