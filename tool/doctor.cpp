@@ -41,7 +41,7 @@ void examine_rights(findings& all) {
     all.push_back({level::ok, "kernel", "nfnetlink_queue answers"});
   } else if (access.error().is(EPERM)) {
     all.push_back({level::wrong, "rights", "CAP_NET_ADMIN is missing in this network namespace",
-                   "sudo; or `setcap cap_net_admin+ep` on the program; or a private namespace: unshare -rn",
+                   "sudo; or `setcap cap_net_admin+ep` on the program; or a private namespace: unshare -r unshare -n",
                    no_rights});
   } else if (access.error().is(ENOSYS)) {
     all.push_back({level::wrong, "kernel", "there is no nfnetlink_queue",

@@ -4,12 +4,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -24,6 +21,7 @@
 #include "firewall/nftables.hpp"
 #include "firewall/selection.hpp"
 #include "ipq/queue.hpp"
+#include "private_network.hpp"
 
 namespace tool {
 namespace {
@@ -51,36 +49,6 @@ class descriptor {
 std::unexpected<failure> system_failure(const char* what) {
   return fail(errno == EPERM || errno == EACCES ? no_rights : failed,
               fmt::format("{}: {}", what, std::strerror(errno)));
-}
-
-bool write_file(const char* path, const std::string& text) {
-  const descriptor file(::open(path, O_WRONLY | O_CLOEXEC));
-  return file.get() >= 0 && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
-outcome<void> enter_private_network(proof& found) {
-  if (::unshare(CLONE_NEWNET) != 0) {
-    const auto uid = ::geteuid();
-    const auto gid = ::getegid();
-    if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-      found.remedy = "run it as root, or allow user namespaces: see the line about them";
-      return system_failure("make a private network namespace");
-    }
-    found.in_user_namespace = true;
-    if (!write_file("/proc/self/setgroups", "deny") || !write_file("/proc/self/uid_map", fmt::format("0 {} 1", uid)) ||
-        !write_file("/proc/self/gid_map", fmt::format("0 {} 1", gid))) {
-      found.remedy =
-          "run it as root: this machine restricts user namespaces (AppArmor: "
-          "kernel.apparmor_restrict_unprivileged_userns=0)";
-      return system_failure("map the user into a private namespace");
-    }
-  }
-  const descriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq loopback{};
-  std::memcpy(loopback.ifr_name, "lo", 3);
-  loopback.ifr_flags = IFF_UP;
-  if (control.get() < 0 || ::ioctl(control.get(), SIOCSIFFLAGS, &loopback) != 0) return system_failure("set up lo");
-  return {};
 }
 
 /// A datagram through the queue to a socket, and back into our hands.
@@ -132,7 +100,7 @@ proof try_here() {
     found.text = cause.message;
     return found;
   };
-  if (const auto entered = enter_private_network(found); !entered) return fill(entered.error());
+  if (const auto entered = enter_private_network(); !entered) return fill(entered.error());
   const auto abilities = firewall::find_nft_abilities();
   found.nft_tables = abilities.tables;
   found.nft_queue = abilities.queue;
@@ -149,13 +117,8 @@ proof try_here() {
 }
 
 std::string to_line(const proof& found) {
-  return json{{"passed", found.passed},
-              {"code", static_cast<int>(found.code)},
-              {"text", found.text},
-              {"remedy", found.remedy},
-              {"in_user_namespace", found.in_user_namespace},
-              {"nft_tables", found.nft_tables},
-              {"nft_queue", found.nft_queue},
+  return json{{"passed", found.passed},    {"code", static_cast<int>(found.code)}, {"text", found.text},
+              {"remedy", found.remedy},    {"nft_tables", found.nft_tables},       {"nft_queue", found.nft_queue},
               {"iptables", found.iptables}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -171,7 +134,6 @@ proof from_line(const std::string& line) {
   found.code = static_cast<exit_code>(parsed.value("code", 1));
   found.text = parsed.value("text", "");
   found.remedy = parsed.value("remedy", "");
-  found.in_user_namespace = parsed.value("in_user_namespace", false);
   found.nft_tables = parsed.value("nft_tables", false);
   found.nft_queue = parsed.value("nft_queue", false);
   found.iptables = parsed.value("iptables", std::vector<std::string>());

@@ -14,7 +14,6 @@ struct proof {
   exit_code code = failed;            ///< what keeps it from passing
   std::string text;                   ///< how it passed, or why not
   std::string remedy;                 ///< "" where none is known
-  bool in_user_namespace = false;     ///< made by an ordinary user
   bool nft_tables = false;            ///< of nftables, with owners
   bool nft_queue = false;             ///< nftables has the queue statement
   std::vector<std::string> iptables;  ///< "legacy" and "nft", where these take a rule

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MIT
 // ipq doctor: what it finds is put there first.
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 
+#include <cerrno>
+#include <filesystem>
 #include <fstream>
+#include <stdexcept>
+#include <system_error>
 
 #include "ipq/queue.hpp"
 #include "ipq_command.hpp"
@@ -12,6 +20,41 @@ namespace tool_tests {
 namespace {
 
 using doctor = kernel_tests::network_test;
+
+// The command as an ordinary user of the machine finds it, with a capability or without.
+class users_command {
+ public:
+  explicit users_command(bool net_admin = false) {
+    char name[] = "/tmp/ipq_user_XXXXXX";
+    if (mkdtemp(name) == nullptr) throw std::runtime_error("no folder for the command");
+    folder_ = name;
+    std::filesystem::copy_file(command_path(), path());
+    if (chmod(name, 0755) != 0 || chmod(path().c_str(), 0755) != 0) throw std::runtime_error("chmod");
+    if (!net_admin) return;
+    vfs_cap_data capability{};
+    capability.magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE;
+    capability.data[0].permitted = 1u << CAP_NET_ADMIN;
+    if (setxattr(path().c_str(), "security.capability", &capability, XATTR_CAPS_SZ_2, 0) != 0) {
+      throw std::system_error(errno, std::generic_category(), "give a file a capability");
+    }
+  }
+  users_command(const users_command&) = delete;
+  users_command& operator=(const users_command&) = delete;
+  ~users_command() { std::filesystem::remove_all(folder_); }
+
+  [[nodiscard]] kernel_tests::outcome run(const std::vector<std::string>& words) const {
+    auto all = kernel_tests::split(
+        "env -u XTABLES_LOCKFILE setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all");
+    all.push_back(path());
+    all.insert(all.end(), words.begin(), words.end());
+    return kernel_tests::run(all);
+  }
+
+ private:
+  [[nodiscard]] std::string path() const { return folder_ / "ipq"; }
+
+  std::filesystem::path folder_;
+};
 
 TEST_F(doctor, is_ready_and_proves_it) {
   const auto ended = ipq("doctor");
@@ -37,6 +80,28 @@ TEST_F(doctor, says_what_is_missing_without_rights) {
                   "                   remedy: sudo; "))
       << ended.output;
   EXPECT_TRUE(has(ended.output, "\nnot ready: ")) << ended.output;
+}
+
+TEST_F(doctor, proves_it_to_ordinary_users) {
+  if (!global_root("another user")) return;
+  const auto ended = users_command().run({"doctor"});
+  if (has(ended.output, "note   namespaces")) GTEST_SKIP() << "ordinary users have no private networks here";
+  EXPECT_TRUE(has(ended.output, "ok     proof       a packet was held, accepted and received in ")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "queue rules are taken by iptables-legacy")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "\nnot ready: 1 thing to mend\n")) << ended.output;
+  EXPECT_EQ(ended.status, 3) << "it has no rights outside";
+}
+
+// What the file's capability allows, iptables is not allowed.
+TEST_F(doctor, rights_that_iptables_lacks_are_no_other_failure) {
+  if (!global_root("another user")) return;
+  const users_command capable(true);
+  const auto watch = capable.run({"watch", "--for", "1ms", "--select", "output", "udp dport 1"});
+  if (has(watch.output, "selected by nft")) GTEST_SKIP() << "this kernel's nftables has the queue statement";
+  EXPECT_EQ(watch.status, 3) << watch.output;
+  EXPECT_TRUE(has(watch.output, "run ipq as root, or modprobe nft_queue")) << watch.output;
+  const auto cleanup = capable.run({"cleanup"});
+  EXPECT_EQ(cleanup.status, 3) << cleanup.output;
 }
 
 TEST_F(doctor, finds_strict_reverse_path_filters) {

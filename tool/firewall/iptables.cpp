@@ -37,6 +37,19 @@ bool wants_lock(const program_result& ended) {
   return ended.status == 4 && ended.output.find("xtables lock") != std::string::npos;
 }
 
+/// Whether a program was refused for what it is run as. The capabilities of a file, as of setcap(8), end with its
+/// process.
+bool lacks_rights(const program_result& ended) {
+  constexpr std::string_view reasons[] = {"Permission denied", "Operation not permitted"};
+  return ended.status != 0 && std::ranges::any_of(reasons, [&](std::string_view reason) {
+           return ended.output.find(reason) != std::string::npos;
+         });
+}
+
+constexpr const char* rights_advice =
+    "it takes rights that ipq may have and can't hand on to it: run ipq as root, or modprobe nft_queue, which needs no "
+    "other program";
+
 constexpr const char* lock_advice =
     "another program held iptables' lock (/run/xtables.lock) for 10 seconds: let it end, and try again";
 
@@ -46,6 +59,9 @@ outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text, in
   const auto ended = run_program({program, "--noflush", "-w", "10"}, text, inherited);
   if (ended.status == 0) return {};
   if (wants_lock(ended)) return fail(failed, fmt::format("{}: {}", program, lock_advice));
+  if (lacks_rights(ended)) {
+    return fail(no_rights, fmt::format("{}: {}: {}", program, cause_in(ended.output), rights_advice));
+  }
   return fail(kernel_lacks, fmt::format("{}: {}", program, cause_in(ended.output)));
 }
 
@@ -72,7 +88,7 @@ outcome<void> remove_rule(const saved_rule& rule, bool& locked) {
   if (ended.status == 0) return {};
   const bool here = wants_lock(ended);
   locked = locked || here;
-  return fail(ended.status == 4 && !here ? no_rights : failed,
+  return fail((ended.status == 4 && !here) || lacks_rights(ended) ? no_rights : failed,
               fmt::format("remove the rule {} -t {} {}: {}", rule.program(), rule.table, rule.text,
                           here ? lock_advice : first_line(ended.output)));
 }
@@ -136,6 +152,10 @@ outcome<std::vector<saved_rule>> list_iptables_rules() {
       if (saved.status != 0) {
         // Where nft can't list tables either, the kernel has no nf_tables.
         if (there == answer::unknown) continue;
+        if (lacks_rights(saved)) {
+          return fail(no_rights,
+                      fmt::format("{} can't list rules: {}: {}", program, cause_in(saved.output), rights_advice));
+        }
         return fail(failed, fmt::format("{} can't list rules: {}", program, cause_in(saved.output)));
       }
       const auto found = read_saved_rules(kind, ipv6, saved.output);

@@ -47,7 +47,8 @@ struct restore_text {
                                                       fail_policy policy, const std::string& tag_name);
 
 /// Installs by one transaction per family, and takes the first back where the second fails. The programs that do it
-/// inherit the descriptor `inherited`. Failures: kernel_lacks; failed, the lock of iptables was not to be had.
+/// inherit the descriptor `inherited`. Failures: kernel_lacks; no_rights; failed, the lock of iptables was not to be
+/// had.
 [[nodiscard]] outcome<void> install(iptables_kind kind, const restore_text& text, const std::string& tag_name,
                                     int inherited = -1);
 

@@ -67,6 +67,7 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
   if (!started) return std::unexpected(started.error());
   made->after = *std::move(started);
   std::string refusals;
+  exit_code refused = kernel_lacks;
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
     if (means == by::iptables_legacy && kind != iptables_kind::legacy) continue;
     if (means == by::iptables_nft && kind != iptables_kind::nft) continue;
@@ -77,10 +78,14 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
       return selection(std::move(made));
     }
     // Something is in the way now, and may be in half: other means are no way out.
-    if (added.error().code != kernel_lacks) return std::unexpected(added.error());
+    if (added.error().code == no_rights) {
+      refused = no_rights;
+    } else if (added.error().code != kernel_lacks) {
+      return std::unexpected(added.error());
+    }
     refusals += fmt::format("{}{}", refusals.empty() ? "" : "; ", added.error().message);
   }
-  return fail(kernel_lacks, fmt::format("neither nft nor iptables takes the rules: {}", refusals));
+  return fail(refused, fmt::format("neither nft nor iptables takes the rules: {}", refusals));
 }
 
 bool selection::empty_table() {
