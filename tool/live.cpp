@@ -196,7 +196,7 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
                                          workers.size() + 1, handlers.size(), refused.code().message())});
     }
     if (!shared_->wrong) manager_->say("READY=1");
-    wait_for_end(calls.reload);
+    wait_for_end(calls);
   }
   // What delayed packets were decided goes out now.
   for (ipq::queue& each : shared_->queues) {
@@ -225,7 +225,8 @@ void live_session::close_queues() {
   shared_->queues.clear();
 }
 
-void live_session::wait_for_end(const std::function<void()>& reload) {
+void live_session::wait_for_end(const hooks& calls) {
+  constexpr std::chrono::seconds between_looks{1};
   const auto end = options_->duration ? steady::now() + *options_->duration : steady::time_point::max();
   bool said_so = false;
   while (shared_->running > 0 || !said_so) {
@@ -233,12 +234,14 @@ void live_session::wait_for_end(const std::function<void()>& reload) {
     if (shared_->running == 0) continue;
     pollfd fds[] = {{.fd = shared_->signals, .events = POLLIN, .revents = 0},
                     {.fd = shared_->ended, .events = POLLIN, .revents = 0}};
-    wait_readable(fds, shared_->stopping ? steady::time_point::max() : end);
+    const auto wake = shared_->stopping ? steady::time_point::max() : end;
+    wait_readable(fds, calls.look ? std::min(wake, steady::now() + between_looks) : wake);
+    if (calls.look) calls.look();
     if (!shared_->stopping && steady::now() >= end) shared_->stop();
     signalfd_siginfo got{};
     while (::read(shared_->signals, &got, sizeof got) == sizeof got) {
-      if (got.ssi_signo == SIGHUP && reload) {
-        if (!shared_->stopping) reload();
+      if (got.ssi_signo == SIGHUP && calls.reload) {
+        if (!shared_->stopping) calls.reload();
       } else if (got.ssi_signo == SIGHUP && !hangup_ends) {
         continue;
       } else if (is_second_signal()) {

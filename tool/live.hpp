@@ -72,6 +72,8 @@ class live_session {
     std::function<void()> reload = {};
     /// When it has said what is served.
     std::function<void()> announced = {};
+    /// About once a second, by the same thread. Must not wait.
+    std::function<void()> look = {};
   };
   [[nodiscard]] outcome<void> serve(std::span<handler* const> handlers, const hooks& calls);
 
@@ -122,7 +124,7 @@ class live_session {
   ipq::result<void> serve_one(handler& with, ipq::queue& from) const;
   ipq::result<void> serve_several(handler& with, std::span<ipq::queue* const> from) const;
   ipq::result<void> take(handler& with, ipq::queue& from, const ipq::batch& received) const;
-  void wait_for_end(const std::function<void()>& reload);
+  void wait_for_end(const hooks& calls);
   void close_queues();
   [[nodiscard]] ipq::statistics sum_of_queues() const;
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,7 +12,9 @@
 #include <map>
 #include <utility>
 
+#include "printable.hpp"
 #include "rules/file.hpp"
+#include "say.hpp"
 
 namespace tool {
 
@@ -67,6 +70,19 @@ outcome<std::vector<ipq::recorder*>> recordings::of(const ipq::tool::rules::rule
     made.push_back(found->to.get());
   }
   return made;
+}
+
+void recordings::tell_failures() {
+  for (file& each : files_) {
+    if (!each.to || each.told) continue;
+    const auto wrong = each.to->failure();
+    // Whoever waits for a stopped terminal hears no signal.
+    pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (!wrong || ::poll(&ready, 1, 0) != 1) continue;
+    each.told = true;
+    say("ipq run: record {}: {}; traffic goes on, and nothing more is recorded there\n", printable(each.path.string()),
+        ipq::tool::rules::file_reason(*wrong));
+  }
 }
 
 outcome<void> recordings::close() {

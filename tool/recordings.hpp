@@ -31,6 +31,9 @@ class recordings {
   /// The recorders of rules, in their order. Failure: one writes to a file that was not created at the start.
   [[nodiscard]] outcome<std::vector<ipq::recorder*>> of(const ipq::tool::rules::ruleset& rules);
 
+  /// Says on standard error what could not be written and has not been told, unless nobody can read it there now.
+  void tell_failures();
+
   /// Writes what waits. Failure: the first that could not be written.
   [[nodiscard]] outcome<void> close();
 
@@ -46,6 +49,7 @@ class recordings {
     int created = -1;
     bool is_new = false;
     std::unique_ptr<ipq::recorder> to = {};
+    bool told = false;  ///< that it failed
   };
   std::deque<file> files_;
   bool kept_ = false;

@@ -167,9 +167,12 @@ class run {
 
   outcome<void> serve() {
     std::vector<handler*> handlers(pointers_.begin(), pointers_.end());
-    auto served = session_->serve(handlers, {.prepare = [this] { return prepare(); },
-                                             .reload = [this] { reload(); },
-                                             .announced = [this] { say_seed(rules_); }});
+    live_session::hooks calls{.prepare = [this] { return prepare(); },
+                              .reload = [this] { reload(); },
+                              .announced = [this] { say_seed(rules_); }};
+    // Only files of the start are ever recorded to.
+    if (!rules_.record_files().empty()) calls.look = [this] { recordings_.tell_failures(); };
+    auto served = session_->serve(handlers, calls);
     const auto written = recordings_.close();
     to_.finish();
     if (served && !written) return written;

@@ -607,14 +607,20 @@ TEST_F(rules, recordings_have_every_packet_and_verdict) {
 TEST_F(rules, full_disk_ends_no_traffic_and_is_told) {
   const auto file = path("traffic.pcapng");
   live_command command(on_flow({"record \"" + file + "\""}),
-                       {"bash", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "bash"});
+                       {"bash", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\" 2>\"$0\"", path("said")});
+  const auto said = [&] {
+    std::ifstream from(path("said"));
+    return std::string((std::istreambuf_iterator<char>(from)), {});
+  };
   const std::string large(1000, 'x');
   for (int i = 0; i < 30; ++i) {
     send(large);
     EXPECT_EQ(flow4().arrived(), large);
   }
-  const auto ended = command.interrupt();
+  wait_until("it is told at once", [&] { return has(said(), "(ulimit -f); traffic goes on, and nothing more is "); });
+  auto ended = command.interrupt();
   EXPECT_EQ(ended.status, 1);
+  ended.output = said();
   EXPECT_TRUE(has(ended.output, "30 received, 30 accepted")) << ended.output;
   const std::regex wanted("ipq run: record " + file +
                           ": write recording, packet [0-9]+ at byte [0-9]+: File too large: write to another place, or "
