@@ -34,6 +34,7 @@ rule_handler::rule_handler(const rule_job& job, const rules_in_use& what, unsign
       names_(make_interface_names()),
       engine_(make_engine(what.rules)),
       recorders_(what.recorders),
+      knows_copies_(what.rules.duplicates()),
       delayed_(job.limits) {}
 
 rules::engine rule_handler::make_engine(rules::ruleset what) const {
@@ -53,7 +54,7 @@ ipq::result<void> rule_handler::take(ipq::source& from, std::span<const ipq::pac
   counters_.received += packets.size();
   rules::decision instead;
   for (const ipq::packet& each : packets) {
-    if (job_.copies != nullptr && each.mark == job_.copies->mark()) {
+    if (knows_copies_ && job_.copies != nullptr && each.mark == job_.copies->mark()) {
       // A copy of ours: judging it would copy it for ever.
       count(ipq::verdict::accept());
       if (auto given = from.set_verdict(each, ipq::verdict::accept()); !given) return given;
@@ -184,6 +185,7 @@ void rule_handler::replace(std::span<rule_handler* const> handlers, const rules_
     made[i].continue_from(handlers[i]->engine_);
     handlers[i]->engine_ = std::move(made[i]);
     handlers[i]->recorders_ = what.recorders;
+    handlers[i]->knows_copies_ |= what.rules.duplicates();
   }
 }
 

@@ -106,6 +106,7 @@ class rule_handler final : public handler {
   mutable std::mutex lock_;  ///< taken once a batch: engine and counters are looked at from outside
   rules::engine engine_;
   std::vector<ipq::recorder*> recorders_;
+  bool knows_copies_;  ///< rules have, or once had, `duplicate`: copies may be on their way
   rules::delayed<waiting> delayed_;
   rule_counters counters_;
   fmt::memory_buffer lines_;

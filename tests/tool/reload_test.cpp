@@ -2,8 +2,10 @@
 // What ipq run carries over when it reads its rules again.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -74,6 +76,26 @@ TEST_F(reload, throws_no_dice_again) {
   const std::string first = throw_some();
   EXPECT_EQ(read_again(command), "READY=1\nSTATUS=rules loaded");
   EXPECT_NE(throw_some(), first);
+  EXPECT_EQ(command.interrupt().status, 0);
+}
+
+TEST_F(reload, makes_the_mark_of_copies_one_that_is_not_judged) {
+  constexpr std::uint32_t mark = 0x69707164;
+  ASSERT_EQ(setsockopt(flow4().near_socket().fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark), 0);
+  write("drop : udp[8] = 0x78");
+  live_command command(on_flow({}));
+  flow4().send("x: no copy");
+  flow4().send("end");
+  EXPECT_EQ(flow4().arrived(), "end");
+  write("drop : udp[8] = 0x78\nduplicate 1% : tcp");
+  EXPECT_EQ(read_again(command), "READY=1\nSTATUS=rules loaded");
+  flow4().send("x: a copy");
+  EXPECT_EQ(flow4().arrived(), "x: a copy");
+  // Copies may be on their way still.
+  write("drop : udp[8] = 0x78");
+  EXPECT_EQ(read_again(command), "READY=1\nSTATUS=rules loaded");
+  flow4().send("x: late");
+  EXPECT_EQ(flow4().arrived(), "x: late");
   EXPECT_EQ(command.interrupt().status, 0);
 }
 
