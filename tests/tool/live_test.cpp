@@ -430,6 +430,7 @@ TEST_F(live, mistakes_are_told_and_nothing_is_started) {
       {{"watch", "--select", "output", "udp dprt 1"}, "udp dprt 1"},
       {{"watch", "--select", "output", "udp dprt 1", "--dry-run"}, "udp dprt 1"},
       {{"watch", "--select", "output", "icmp"}, "; matches are in the words of nft(8), as 'ip protocol icmp'\n"},
+      {{"watch", "--select", "output", "oif no_such0"}, "; use iifname or oifname, which waits for it\n"},
       {{"watch", "--a\nb\x1b[31m"}, "--a?b?[31m"},
       {{"watch", "--fail", "x\ny"}, "'x?y': expected open or closed"},
       {{"watch", "--select", "out\nx", ""}, "--select out?x: no such hook"},
@@ -462,6 +463,12 @@ TEST_F(live, what_a_kernel_lacks_and_rights_that_are_missing_have_statuses_of_th
         << lacking.output;
   }
   EXPECT_EQ(queue_rules(), "");
+  const auto bare = run({"unshare", "--mount", "sh", "-c", "mount -t tmpfs none /usr/sbin && exec \"$@\"", "-",
+                         command_path(), "watch", "--for", "1ms", "--select", "output", to_flow});
+  if (!has(bare.output, "selected by nft")) {
+    EXPECT_EQ(bare.status, 5) << bare.output;
+    EXPECT_TRUE(has(bare.output, ": install iptables, or modprobe nft_queue\n")) << bare.output;
+  }
   const auto moved = run({"setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all", command_path(), "watch", "--netns",
                           "/proc/self/ns/net", "--for", "1ms"});
   EXPECT_EQ(moved.status, 3) << moved.output;

@@ -128,8 +128,10 @@ outcome<void> check_matches(std::span<const selector> selectors) {
       // It is asked with a statement behind the match.
       std::string why = checked.error().message;
       if (const auto at = why.find("unexpected counter"); at != std::string::npos) why.replace(at + 11, 7, "end");
-      return fail(wrong_usage,
-                  fmt::format("{}: {}; matches are in the words of nft(8), as 'ip protocol icmp'", each.text(), why));
+      const bool by_index = why.find("Interface does not exist") != std::string::npos;
+      return fail(wrong_usage, fmt::format("{}: {}; {}", each.text(), why,
+                                           by_index ? "use iifname or oifname, which waits for it"
+                                                    : "matches are in the words of nft(8), as 'ip protocol icmp'"));
     }
   }
   return {};

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +61,16 @@ bool machine_lock_is_usable() {
   return fd >= 0;
 }
 
+/// execvp() says EACCES also where a folder before those of the program, or of all there are, can't be looked into.
+bool is_in(std::string_view folders, const std::string& name) {
+  while (!folders.empty()) {
+    const auto folder = folders.substr(0, folders.find(':'));
+    folders.remove_prefix(std::min(folder.size() + 1, folders.size()));
+    if (::access(fmt::format("{}/{}", folder, name).c_str(), F_OK) == 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 program_result run_program(const std::vector<std::string>& words, std::string_view input, int inherited) {
@@ -85,7 +96,7 @@ program_result run_program(const std::vector<std::string>& words, std::string_vi
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
     const auto give_up = [&] {
-      const int error = errno;
+      const int error = errno == EACCES && !is_in(folders, words[0]) ? ENOENT : errno;
       if (error != ENOENT) static_cast<void>(::dprintf(out.fd(), "%s", std::strerror(error)));
       ::_exit(error == ENOENT ? 127 : 126);
     };
@@ -106,7 +117,7 @@ program_result run_program(const std::vector<std::string>& words, std::string_vi
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   program_result result{WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.read()};
-  if (result.status == 127 && result.output.empty()) result.output = "not installed";
+  if (result.status == 127 && result.output.empty()) result.output = not_installed;
   return result;
 }
 

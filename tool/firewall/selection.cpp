@@ -8,6 +8,7 @@
 #include "firewall/iptables.hpp"
 #include "firewall/keeper.hpp"
 #include "firewall/nftables.hpp"
+#include "firewall/program.hpp"
 #include "firewall/tag.hpp"
 #include "firewall/translation.hpp"
 #include "ipq/status.hpp"
@@ -68,6 +69,7 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
   made->after = *std::move(started);
   std::string refusals;
   exit_code refused = kernel_lacks;
+  bool installed_nowhere = true;
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
     if (means == by::iptables_legacy && kind != iptables_kind::legacy) continue;
     if (means == by::iptables_nft && kind != iptables_kind::nft) continue;
@@ -83,9 +85,11 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
     } else if (added.error().code != kernel_lacks) {
       return std::unexpected(added.error());
     }
+    installed_nowhere &= added.error().message.ends_with(not_installed);
     refusals += fmt::format("{}{}", refusals.empty() ? "" : "; ", added.error().message);
   }
-  return fail(refused, fmt::format("neither nft nor iptables takes the rules: {}", refusals));
+  return fail(refused, fmt::format("neither nft nor iptables takes the rules: {}{}", refusals,
+                                   installed_nowhere ? ": install iptables, or modprobe nft_queue" : ""));
 }
 
 bool selection::empty_table() {
