@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -74,12 +73,28 @@ bool environment_says(const char* name) {
 }
 
 // iptables wants one lock for the machine. Each process here has rule tables of its own, so it gets a lock of its own,
-// in a file without a name.
+// in a file that a program with fewer rights can open, too.
+class private_lock {
+ public:
+  private_lock() {
+    const int file = mkstemp(path_);
+    if (file < 0) fail("make a lock file for iptables");
+    close(file);
+    setenv("XTABLES_LOCKFILE", path_, 1);
+  }
+  private_lock(const private_lock&) = delete;
+  private_lock& operator=(const private_lock&) = delete;
+  ~private_lock() {
+    if (getpid() == maker_) unlink(path_);
+  }
+
+ private:
+  char path_[32] = "/tmp/ipq_xtables_lock_XXXXXX";
+  pid_t maker_ = getpid();
+};
+
 void use_private_lock() {
-  static const int file = memfd_create("xtables.lock", MFD_CLOEXEC);
-  if (file < 0) fail("make a lock file for iptables");
-  const std::string path = "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(file);
-  setenv("XTABLES_LOCKFILE", path.c_str(), 1);
+  static const private_lock lock;
 }
 
 std::string link_script(const char* device, std::string_view mac, std::string_view address, std::string_view address6,

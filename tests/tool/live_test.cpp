@@ -373,6 +373,20 @@ TEST_F(live, only_one_right_is_left_in_every_thread) {
   EXPECT_EQ(watch.interrupt().status, 0);
 }
 
+TEST_F(live, whoever_removes_rules_at_the_end_has_two_rights) {
+  const live_command watch(on_flow({"watch"}));
+  const auto keeper = run({"pgrep", "-P", std::to_string(watch.pid())}).output;
+  if (keeper.empty()) return;  // the kernel removes them
+  std::string status;
+  wait_until("it has given up the others", [&] {
+    std::ifstream file("/proc/" + keeper.substr(0, keeper.find('\n')) + "/status");
+    status.assign((std::istreambuf_iterator<char>(file)), {});
+    return has(status, "NoNewPrivs:\t1\n") && has(status, "CapEff:\t0000000000003000\n");
+  });
+  EXPECT_TRUE(has(status, "CapPrm:\t0000000000003000\n")) << status;
+  EXPECT_TRUE(has(status, "CapInh:\t0000000000000000\n")) << status;
+}
+
 TEST_F(live, queue_taken_says_by_whom) {
   live_command watch({"watch", "-q", "7"});
   const auto second = ipq("watch -q 7");

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +20,20 @@ namespace {
 
 constexpr unsigned most_tries = 150, longest_pause = 30;  // seconds: more than an hour
 
+/// From here on neither it nor a program that it starts has more rights than iptables needs. An ordinary user who was
+/// given capabilities needs those for files, too.
+void keep_few_rights() {
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct rights[2]{};
+  if (::syscall(SYS_capget, &header, rights) != 0) return;
+  std::uint32_t kept = 1u << CAP_NET_ADMIN | 1u << CAP_NET_RAW;
+  if (::geteuid() != 0) kept |= 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH;
+  for (auto* each : {&rights[0].effective, &rights[0].permitted, &rights[0].inheritable}) *each &= kept;
+  for (auto* each : {&rights[1].effective, &rights[1].permitted, &rights[1].inheritable}) *each = 0;
+  ::syscall(SYS_capset, &header, rights);
+}
+
 /// All signals are blocked: none of a terminal, and no SIGTERM that a service manager sends to all, ends it early.
 [[noreturn]] void keep(int line, const std::function<bool()>& tidy_up) {
   ::setsid();
@@ -29,6 +45,7 @@ constexpr unsigned most_tries = 150, longest_pause = 30;  // seconds: more than 
     if (nothing > 3) ::close(nothing);
   }
   ::fcntl(3, F_SETFD, FD_CLOEXEC);
+  keep_few_rights();
   char none = 0;
   while (::read(3, &none, 1) < 0 && errno == EINTR) continue;
   bool tidy = tidy_up();

@@ -11,8 +11,8 @@
 
 namespace tool::firewall {
 
-/// Started while there is something to tidy up. It ignores signals but SIGKILL, has no terminal, and no descriptor of
-/// its parent.
+/// Started while there is something to tidy up. It ignores signals but SIGKILL, has no terminal, no descriptor of
+/// its parent, no new privileges, and no capability but CAP_NET_ADMIN and CAP_NET_RAW.
 class keeper {
  public:
   /// Forks. The child calls `tidy_up` once this object, or its process, is gone, and again after a pause, for an hour
