@@ -31,15 +31,15 @@ int open_raw(int family, std::uint32_t mark) noexcept {
 outcome<duplicator> duplicator::open(std::uint32_t mark) {
   const int ipv4 = open_raw(AF_INET, mark);
   if (ipv4 < 0 && (errno == EPERM || errno == EACCES)) {
-    return fail(no_rights, "duplicate: sending copies of packets takes CAP_NET_RAW, as root has");
+    return fail(no_rights, "sending copies of packets takes CAP_NET_RAW, as root has");
   }
-  if (ipv4 < 0) return fail(failed, fmt::format("duplicate: raw socket: {}", std::strerror(errno)));
+  if (ipv4 < 0) return fail(failed, fmt::format("raw socket for copies: {}", std::strerror(errno)));
   const int ipv6 = open_raw(AF_INET6, mark);
   // A kernel without IPv6 has no such packets either.
   if (ipv6 < 0 && errno != EAFNOSUPPORT) {
     const int error = errno;
     ::close(ipv4);
-    return fail(failed, fmt::format("duplicate: raw socket: {}", std::strerror(error)));
+    return fail(failed, fmt::format("raw socket for copies: {}", std::strerror(error)));
   }
   return duplicator(ipv4, ipv6, mark);
 }

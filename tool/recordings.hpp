@@ -49,7 +49,8 @@ class recordings {
     int created = -1;
     bool is_new = false;
     std::unique_ptr<ipq::recorder> to = {};
-    bool told = false;  ///< that it failed
+    ipq::tool::rules::diagnostic where = {};  ///< the first rule that records there
+    bool told = false;                        ///< that it failed
   };
   std::deque<file> files_;
   bool kept_ = false;

@@ -23,4 +23,10 @@ void add_rule_options(command_line& to, rule_options& options);
 /// each fault's place, its line and a caret, or where there is no rule at all.
 [[nodiscard]] outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from);
 
+/// For `return fail_at(rules, where, no_rights, "...")`: what is wrong with rules here and now, with the line and a
+/// caret.
+[[nodiscard]] std::unexpected<failure> fail_at(const ipq::tool::rules::ruleset& rules,
+                                               const ipq::tool::rules::ruleset::place& where, exit_code code,
+                                               std::string message);
+
 }  // namespace tool

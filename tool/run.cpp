@@ -12,6 +12,7 @@
 
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "demands.hpp"
 #include "filter_handler.hpp"
 #include "metrics.hpp"
 #include "printable.hpp"
@@ -79,37 +80,6 @@ std::uint32_t room_for_delayed(const run_options& options) {
   return static_cast<std::uint32_t>(options.limits.packets + 1024);
 }
 
-// What rules ask of the options; also when they are loaded anew.
-outcome<void> check_demands(const rules::ruleset& rules, const run_options& options, bool can_copy) {
-  for (const std::uint16_t number : rules.queues()) {
-    if (number < options.live.first_queue || number > options.live.last_queue) continue;
-    return fail(wrong_usage, fmt::format("queue {0}: is served here, so packets would come back for ever; name a queue "
-                                         "of another program, or serve another one with -q",
-                                         number));
-  }
-  if (std::ranges::find(rules.record_files(), "-") != rules.record_files().end()) {
-    return fail(wrong_usage, "record -: standard output is for lines of log here; name a file, or ./- if that is one");
-  }
-  if (rules.changes() && options.live.copy_range != 0) {
-    return fail(wrong_usage, "--copy-range: rules with set, replace or corrupt take whole packets; leave it out");
-  }
-  if (rules.repeats()) {
-    const auto selectors = options.live.selection.selectors();
-    if (!selectors) return std::unexpected(selectors.error());
-    for (const auto& each : *selectors) {
-      if (each.tests_mark()) continue;
-      return fail(wrong_usage,
-                  fmt::format("repeat: {} would queue the packet again, for ever; let it pass over what has the rule's "
-                              "mark, as --select {} '{}mark != 1'",
-                              each.text(), ipq::to_string(each.at), each.match.empty() ? "" : each.match + " "));
-    }
-  }
-  if (rules.duplicates() && !can_copy) {
-    return fail(no_rights, "duplicate: sending copies of packets takes CAP_NET_RAW, which was missing at the start");
-  }
-  return {};
-}
-
 outcome<void> check_metrics(const run_options& options) {
   if (options.metrics.empty() || is_metrics_address(options.metrics)) return {};
   return fail(wrong_usage,
@@ -121,7 +91,7 @@ int dry_run(const run_options& options) {
   const auto rules = compile_rules(options.rules);
   if (!rules) return report("run", rules.error());
   if (auto checked = check_metrics(options); !checked) return report("run", checked.error());
-  if (auto checked = check_demands(*rules, options, true); !checked) return report("run", checked.error());
+  if (auto checked = check_demands(*rules, options.live, true); !checked) return report("run", checked.error());
   return print_dry_run("run", options.live);
 }
 
@@ -136,10 +106,10 @@ class run {
     auto copies = duplicator::open(options_.duplicate_mark);
     if (copies) {
       copies_.emplace(*std::move(copies));
-    } else if (rules->duplicates()) {
-      return std::unexpected(copies.error());
+    } else if (const auto where = rules->first_duplicate()) {
+      return fail_at(*rules, *where, copies.error().code, copies.error().message);
     }
-    if (auto checked = check_demands(*rules, options_, copies_.has_value()); !checked) return checked;
+    if (auto checked = check_demands(*rules, options_.live, copies_.has_value()); !checked) return checked;
     note_missing_interfaces("run", rules->interfaces());
 
     if (auto created = recordings_.create(*rules); !created) return created;
@@ -298,7 +268,7 @@ class run {
   outcome<void> load_again() {
     auto rules = compile_rules(options_.rules);
     if (!rules) return std::unexpected(rules.error());
-    if (auto fit = check_demands(*rules, options_, copies_.has_value()); !fit) return fit;
+    if (auto fit = check_demands(*rules, options_.live, copies_.has_value()); !fit) return fit;
     auto recorders = recordings_.of(*rules);
     if (!recorders) return std::unexpected(recorders.error());
     if (rules->delays()) {

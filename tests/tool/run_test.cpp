@@ -653,12 +653,14 @@ TEST_F(rules, files_that_cannot_be_written_start_nothing) {
   const auto ended =
       run({command_path(), "run", "record /no_such_folder/x.pcapng", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(ended.status, 1);
-  EXPECT_EQ(ended.output, "ipq run: record /no_such_folder/x.pcapng: No such file or directory: check the name\n");
+  EXPECT_EQ(ended.output,
+            "ipq run: rule 1:1:1: record /no_such_folder/x.pcapng: No such file or directory: check the name\n"
+            "  record /no_such_folder/x.pcapng\n  ^\n");
   EXPECT_EQ(queue_rules(), "");
   const auto full = run({command_path(), "run", "record /dev/full", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(full.status, 1);
   EXPECT_TRUE(full.output.starts_with(
-      "ipq run: record /dev/full: No space left on device: make room there, or write to another place"))
+      "ipq run: rule 1:1:1: record /dev/full: No space left on device: make room there, or write to another place"))
       << full.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
@@ -682,7 +684,9 @@ TEST_F(rules, recording_into_a_pipe) {
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   const auto alone = run({"timeout", "-s", "KILL", "20", command_path(), "run", "record \"" + pipe + "\"", "-q", "4"});
   EXPECT_EQ(alone.status, 1);
-  EXPECT_EQ(alone.output, "ipq run: record " + pipe + ": nobody reads this pipe: start its reader first\n");
+  EXPECT_TRUE(alone.output.starts_with("ipq run: rule 1:1:1: record " + pipe +
+                                       ": nobody reads this pipe: start its reader first\n"))
+      << alone.output;
 
   const kernel_tests::descriptor reader{::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open the pipe"};
   live_command command(on_flow({"record \"" + pipe + "\""}));
@@ -713,7 +717,7 @@ TEST_F(rules, recordings_of_a_start_that_fails) {
       {{record_both, "-q", "4", "--metrics", "203.0.113.1:9100"}, 1, "ipq run: --metrics 203.0.113.1:9100: "},
       {{record_both, "record \"" + same + "\"", "-q", "4"},
        2,
-       "ipq run: record " + same + ": is the same file as " + old},
+       "ipq run: rule 2:1:1: record " + same + ": is the same file as " + old},
   };
   for (const auto& [words, status, says] : failures) {
     write("old.pcapng", "old");
@@ -722,7 +726,7 @@ TEST_F(rules, recordings_of_a_start_that_fails) {
     const auto ended = run(command);
     EXPECT_EQ(ended.status, status) << ended.output;
     EXPECT_TRUE(ended.output.starts_with(says)) << says << '\n' << ended.output;
-    EXPECT_EQ(std::ranges::count(ended.output, '\n'), 1) << ended.output;
+    EXPECT_EQ(std::ranges::count(ended.output, '\n'), has(says, "rule 2") ? 3 : 1) << ended.output;
     EXPECT_FALSE(std::filesystem::exists(fresh)) << says;
     EXPECT_EQ(std::filesystem::file_size(old), 3u) << says;
   }
@@ -745,20 +749,27 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
       {{"run", "accept", "--delay-full", "keep"}, "--delay-full: 'keep': expected accept or drop"},
       {{"run", "accept", "--duplicate-mark", "0"}, "--duplicate-mark: '0': expected a number from 1 to 0xffffffff"},
       {{"run", "accept", "--else", "no"}, "--else: 'no': expected accept or drop"},
-      {{"run", "queue 3", "-q", "2-4"}, "ipq run: queue 3: is served here, so packets would come back for ever"},
+      {{"run", "queue 3", "-q", "2-4"},
+       "ipq run: rule 1:1:1: queue 3 is served here, so packets would come back for ever"},
       {{"run", "dorp", "--dry-run"}, "ipq run: rule 1:1:1: "},
-      {{"run", "queue 0", "--dry-run"}, "ipq run: queue 0: is served here"},
+      {{"run", "accept : udp", "log, queue 0", "--dry-run"}, "ipq run: rule 2:1:6: queue 0 is served here"},
       {{"run", "mark 1, repeat"},
-       "ipq run: repeat: --select output 'udp dport 1' would queue the packet again, for ever; let it pass over what "
-       "has the rule's mark, as --select output 'udp dport 1 mark != 1'\n"},
-      {{"run", "mark 1, repeat", "--dry-run"}, "ipq run: repeat: --select output 'udp dport 1' would queue"},
+       "ipq run: rule 1:1:9: --select output 'udp dport 1' would queue the packet again, for ever; let it pass over "
+       "what "
+       "has the rule's mark, as --select output 'udp dport 1 mark != 1'\n  mark 1, repeat\n          ^\n"},
+      {{"run", "mark 1, repeat", "--dry-run"}, "ipq run: rule 1:1:9: --select output 'udp dport 1' would queue"},
       {{"run", "mark 1, repeat", "--select", "input", "", "--select", "output", "mark != 1"},
-       "ipq run: repeat: --select input '' would queue the packet again, for ever; let it pass over what has the "
+       "ipq run: rule 1:1:9: --select input '' would queue the packet again, for ever; let it pass over what has the "
        "rule's mark, as --select input 'mark != 1'\n"},
+      // Another mark is none that it passes over, nor is that of the connection.
+      {{"run", "mark 2, repeat", "--select", "input", "mark != 1"}, "as --select input 'mark != 1 mark != 2'\n"},
+      {{"run", "mark 2, repeat", "--select", "input", "ct mark != 2"}, "as --select input 'ct mark != 2 mark != 2'\n"},
+      {{"run", "mark 0x10/0xf0, repeat : tcp", "mark 0x20, repeat", "--select", "input", ""},
+       "as --select input 'mark & 0xf0 != 0x10 mark != 0x20'\n"},
       {{"run", "accept", "--metrics", "there", "--dry-run"}, "ipq run: --metrics: 'there': expected ADDRESS:PORT"},
-      {{"run", "record -"}, "ipq run: record -: standard output is for lines of log here; name a file"},
-      {{"run", "set ttl 1", "--copy-range", "64"},
-       "--copy-range: rules with set, replace or corrupt take whole packets"},
+      {{"run", "record -"}, "ipq run: rule 1:1:1: standard output is for lines of log here; name a file"},
+      {{"run", "log, set ttl 1", "--copy-range", "64"},
+       "ipq run: rule 1:1:6: this takes whole packets, and --copy-range cuts them; leave that out\n"},
   };
   for (const auto& [words, message] : mistakes) {
     std::vector<std::string> command{command_path()};
@@ -779,7 +790,7 @@ TEST_F(rules, copies_need_a_right) {
   const auto ended =
       run({"setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", command_path(), "run", "duplicate 10%"});
   EXPECT_EQ(ended.status, 3) << ended.output;
-  EXPECT_TRUE(has(ended.output, "ipq run: duplicate: sending copies of packets takes CAP_NET_RAW")) << ended.output;
+  EXPECT_TRUE(has(ended.output, "ipq run: rule 1:1:1: sending copies of packets takes CAP_NET_RAW")) << ended.output;
 }
 
 }  // namespace

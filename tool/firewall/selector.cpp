@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
 
 #include "printable.hpp"
 
@@ -27,15 +29,38 @@ bool is_in_word(char c) {
          std::string_view("_-./:*@[]+%").find(c) != std::string_view::npos;
 }
 
+/// Decimal, or hexadecimal behind 0x, and nothing else.
+std::optional<std::uint32_t> number_of(std::string_view word) {
+  const bool hex = word.starts_with("0x");
+  if (hex) word.remove_prefix(2);
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, hex ? 16 : 10);
+  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
+  return value;
+}
+
 }  // namespace
 
 std::string selector::text() const {
   return fmt::format("--select {} '{}'", ipq::to_string(at), match);
 }
 
-bool selector::tests_mark() const {
+selector::mark_tests selector::find_mark_tests() const {
+  mark_tests made;
   const auto words = split_match(match);
-  return words && std::ranges::find(*words, "mark") != words->end();
+  if (!words) return made;
+  for (std::size_t i = 0; i < words->size(); ++i) {
+    if ((*words)[i] != "mark") continue;
+    if (i > 0 && (*words)[i - 1] == "ct") {
+      made.connection = true;
+    } else if (const auto number = i + 2 < words->size() && (*words)[i + 1] == "!=" ? number_of((*words)[i + 2])
+                                                                                    : std::optional<std::uint32_t>()) {
+      made.passed_over.push_back(*number);
+    } else {
+      made.others = true;
+    }
+  }
+  return made;
 }
 
 outcome<std::vector<std::string>> split_match(std::string_view match) {

@@ -2,6 +2,7 @@
 // What --select says: the packets of a hook that go to the queue.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,8 +18,13 @@ struct selector {
 
   /// "--select output 'udp dport 53'", for messages.
   [[nodiscard]] std::string text() const;
-  /// Whether it can tell packets by their mark, or their connection's.
-  [[nodiscard]] bool tests_mark() const;
+  /// What it says about marks.
+  struct mark_tests {
+    std::vector<std::uint32_t> passed_over;  ///< of `mark != N`
+    bool others = false;                     ///< of packets
+    bool connection = false;                 ///< `ct mark`
+  };
+  [[nodiscard]] mark_tests find_mark_tests() const;
 };
 
 /// Checks the hook's name, and that the match can only match: no verdict, no statement that changes a packet, nothing

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -23,9 +24,17 @@ struct rule {
   bool goes_on = false;  ///< continue: no verdict yet
 };
 
+/// Columns of a rule's words in its line.
+struct rule_columns {
+  std::vector<std::uint32_t> actions;
+  std::uint32_t ending = 0;
+  std::uint32_t indent = 0;  ///< bytes that stand before origin::text
+};
+
 struct compiled {
   std::vector<rule> rules;
   std::vector<ruleset::origin> origins;
+  std::vector<rule_columns> columns;
   std::vector<std::filesystem::path> record_files;
   std::vector<std::string> count_names;
   std::size_t states = 0;  ///< of impairments

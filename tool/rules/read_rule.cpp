@@ -34,6 +34,11 @@ class line_reader {
         scanner again = before;
         again.fail_expecting(expected_action);
       }
+      if (made_.actions.size() > columns_.actions.size()) {
+        columns_.actions.push_back(static_cast<std::uint32_t>(column));
+      } else {
+        columns_.ending = static_cast<std::uint32_t>(column);
+      }
     } while (from_.take(','));
     if (repeats_at_ != 0 && !marks_) {
       from_.fail(repeats_at_,
@@ -42,6 +47,9 @@ class line_reader {
     }
     return std::move(made_);
   }
+
+  /// Of what was read.
+  [[nodiscard]] rule_columns columns() && { return std::move(columns_); }
 
  private:
   bool read_ending(std::string_view name, std::size_t column) {
@@ -186,6 +194,7 @@ class line_reader {
   compilation& context_;
   compiled& all_;
   rule made_;
+  rule_columns columns_;
   std::string_view ending_;
   std::size_t repeats_at_ = 0;
   bool marks_ = false;
@@ -194,7 +203,8 @@ class line_reader {
 }  // namespace
 
 void read_rule(scanner& from, const source& where, compilation& context, compiled& into) {
-  rule made = line_reader(from, context, into).read_actions();
+  line_reader reader(from, context, into);
+  rule made = reader.read_actions();
   if (from.take(':')) {
     if (from.at_end()) from.fail(from.column(), "expected a filter; a line for all packets has no ':'");
     made.when = read_condition(from, where.folder, context.sets);
@@ -202,6 +212,7 @@ void read_rule(scanner& from, const source& where, compilation& context, compile
     from.fail_expecting("',' and another action, or ':' and a filter");
   }
   into.rules.push_back(std::move(made));
+  into.columns.push_back(std::move(reader).columns());
 }
 
 }  // namespace ipq::tool::rules

@@ -21,18 +21,28 @@ void read_line(std::string_view line, std::size_t number, const source& from, co
   }
   scanner reader(line);
   if (reader.at_end()) return;
+  const auto indent = static_cast<std::uint32_t>(reader.column() - 1);
   const std::string_view text = reader.rest();
   reader = scanner(line);
   read_rule(reader, from, context, into);
   into.origins.push_back({from.name, number, std::string(text)});
+  into.columns.back().indent = indent;
+}
+
+template <class Wanted>
+std::optional<ruleset::place> first_action(const compiled& all, Wanted&& wanted) {
+  for (std::size_t rule = 0; rule < all.rules.size(); ++rule) {
+    const auto& actions = all.rules[rule].actions;
+    for (std::size_t each = 0; each < actions.size(); ++each) {
+      if (wanted(actions[each])) return ruleset::place{rule, all.columns[rule].actions[each]};
+    }
+  }
+  return std::nullopt;
 }
 
 template <class... Actions>
-bool any_action(const compiled& all) noexcept {
-  return std::ranges::any_of(all.rules, [](const rule& each) {
-    return std::ranges::any_of(each.actions,
-                               [](const action& one) { return (std::holds_alternative<Actions>(one) || ...); });
-  });
+std::optional<ruleset::place> first_of(const compiled& all) {
+  return first_action(all, [](const action& one) { return (std::holds_alternative<Actions>(one) || ...); });
 }
 
 }  // namespace
@@ -89,13 +99,13 @@ bool ruleset::tests_owner() const noexcept {
   return std::ranges::any_of(compiled_->rules, [](const rule& each) { return each.when.tests_owner(); });
 }
 bool ruleset::changes() const noexcept {
-  return any_action<set_address, set_number, replace_bytes, corrupt>(*compiled_);
+  return first_change().has_value();
 }
 bool ruleset::delays() const noexcept {
-  return any_action<add_delay, reorder, limit_rate>(*compiled_);
+  return first_of<add_delay, reorder, limit_rate>(*compiled_).has_value();
 }
 bool ruleset::duplicates() const noexcept {
-  return any_action<duplicate>(*compiled_);
+  return first_duplicate().has_value();
 }
 bool ruleset::repeats() const noexcept {
   return std::ranges::any_of(compiled_->rules,
@@ -107,18 +117,58 @@ bool ruleset::uses_chance() const noexcept {
     const auto* const delay = std::get_if<add_delay>(&one);
     return delay != nullptr && delay->jitter.count() > 0;
   };
-  return any_action<lose_some, duplicate, corrupt, reorder>(*compiled_) ||
+  return first_of<lose_some, duplicate, corrupt, reorder>(*compiled_) ||
          std::ranges::any_of(compiled_->rules,
                              [&](const rule& each) { return std::ranges::any_of(each.actions, has_jitter); });
 }
 
-std::vector<std::uint16_t> ruleset::queues() const {
-  std::vector<std::uint16_t> numbers;
-  for (const rule& each : compiled_->rules) {
-    if (each.ending.what() == ipq::verdict::action::queue)
-      numbers.push_back(static_cast<std::uint16_t>(each.ending.value() >> 16));
+diagnostic ruleset::fault_at(const place& where, std::string message) const {
+  const origin& from = compiled_->origins[where.rule];
+  return {.file = from.file,
+          .line = from.line,
+          .column = where.column,
+          .message = std::move(message),
+          .text = std::string(compiled_->columns[where.rule].indent, ' ') + from.text};
+}
+
+std::optional<ruleset::place> ruleset::first_change() const {
+  return first_of<set_address, set_number, replace_bytes, corrupt>(*compiled_);
+}
+std::optional<ruleset::place> ruleset::first_duplicate() const {
+  return first_of<duplicate>(*compiled_);
+}
+std::optional<ruleset::place> ruleset::first_record(std::size_t file) const {
+  return first_action(*compiled_, [&](const action& one) {
+    const auto* const found = std::get_if<write_record>(&one);
+    return found != nullptr && found->file == file;
+  });
+}
+
+std::vector<ruleset::queue_use> ruleset::queues() const {
+  std::vector<queue_use> made;
+  for (std::size_t at = 0; at < size(); ++at) {
+    const ipq::verdict& ending = compiled_->rules[at].ending;
+    if (ending.what() != ipq::verdict::action::queue) continue;
+    made.push_back({static_cast<std::uint16_t>(ending.value() >> 16), {at, compiled_->columns[at].ending}});
   }
-  return numbers;
+  return made;
+}
+std::vector<ruleset::repeat_use> ruleset::all_repeats() const {
+  std::vector<repeat_use> made;
+  for (std::size_t at = 0; at < size(); ++at) {
+    const rule& each = compiled_->rules[at];
+    if (each.ending.what() != ipq::verdict::action::repeat) continue;
+    repeat_use one{.mark = 0, .mask = 0, .connmark = false, .where = {at, compiled_->columns[at].ending}};
+    for (const action& what : each.actions) {
+      one.connmark |= std::holds_alternative<set_connmark>(what);
+      const auto* const marking = std::get_if<set_mark>(&what);
+      if (marking == nullptr) continue;
+      one.mark = (one.mark & ~marking->mask) | marking->value;
+      one.mask |= marking->mask;
+    }
+    made.push_back(one);
+  }
+  return made;
 }
 std::vector<std::string> ruleset::interfaces() const {
   std::vector<std::string> names;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -56,8 +58,33 @@ class ruleset {
   /// Whether a seed has a say: loss, jitter, duplicate, corrupt or reorder.
   [[nodiscard]] bool uses_chance() const noexcept;
 
-  /// The numbers of `queue N`.
-  [[nodiscard]] std::vector<std::uint16_t> queues() const;
+  /// Where a rule says something: for faults that depend on more than the rules.
+  struct place {
+    std::size_t rule = 0;
+    std::size_t column = 0;  ///< in the line, as diagnostic::column
+  };
+  /// A fault there, with the line.
+  [[nodiscard]] diagnostic fault_at(const place& where, std::string message) const;
+
+  /// The first set, replace or corrupt; the first duplicate; the first `record` of one of record_files().
+  [[nodiscard]] std::optional<place> first_change() const;
+  [[nodiscard]] std::optional<place> first_duplicate() const;
+  [[nodiscard]] std::optional<place> first_record(std::size_t file) const;
+
+  /// Each `queue N`.
+  struct queue_use {
+    std::uint16_t number;
+    place where;
+  };
+  [[nodiscard]] std::vector<queue_use> queues() const;
+  /// Each `repeat`, with the mark that its line gives.
+  struct repeat_use {
+    std::uint32_t mark, mask;
+    bool connmark;  ///< it gives its connection one, too
+    place where;
+  };
+  [[nodiscard]] std::vector<repeat_use> all_repeats() const;
+
   /// The names of interfaces that rules test, but for those that end with '*'.
   [[nodiscard]] std::vector<std::string> interfaces() const;
 

@@ -378,6 +378,33 @@ TEST(ruleset, what_the_driver_has_to_provide) {
   EXPECT_EQ(ruleset().size(), 0u);
 }
 
+TEST(ruleset, knows_where_it_says_what) {
+  const auto made = ruleset::compile(source{"rules",
+                                            "accept : tcp\n"
+                                            "\t record a, record b, mark 1, mark 0x20/0xf0, repeat : udp # all\n"
+                                            "log, queue 7 : tcp\nduplicate 1%, corrupt 2%, drop"})
+                        .value();
+  EXPECT_EQ(made.fault_at(*made.first_record(1), "is wrong").render(),
+            "rules:2:13: is wrong\n"
+            "    record a, record b, mark 1, mark 0x20/0xf0, repeat...\n"
+            "              ^\n");
+  const auto repeats = made.all_repeats();
+  ASSERT_EQ(repeats.size(), 1u);
+  EXPECT_EQ(repeats[0].mark, 0x21u);
+  EXPECT_EQ(repeats[0].mask, 0xffffffffu);
+  EXPECT_FALSE(repeats[0].connmark);
+  EXPECT_EQ(made.fault_at(repeats[0].where, "").column, 47u);
+  const auto queues = made.queues();
+  ASSERT_EQ(queues.size(), 1u);
+  EXPECT_EQ(queues[0].number, 7u);
+  EXPECT_EQ(queues[0].where.rule, 2u);
+  EXPECT_EQ(queues[0].where.column, 6u);
+  EXPECT_EQ(made.first_duplicate()->column, 1u);
+  EXPECT_EQ(made.first_change()->column, 15u);
+  EXPECT_EQ(made.first_change()->rule, 3u);
+  EXPECT_FALSE(made.first_record(2));
+}
+
 TEST(ruleset, several_sources_are_one) {
   const std::vector<source> sources = {{"argument 1", "drop : udp"}, {"argument 2", "acept"}};
   const auto made = ruleset::compile(sources);
