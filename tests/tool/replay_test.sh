@@ -83,7 +83,9 @@ for capture in "${captures[@]}"; do
   same "$name: differences of rules" "$packets packets, $dropped judged differently" "$said"
   # What was wrong stays so, and nothing else is.
   "$ipq" replay "$capture" accept --passed "$folder/passed" >/dev/null
-  "$ipq" replay "$capture" 'set ttl 9, set dscp 3, set sport 1234' --passed "$folder/again" >/dev/null
+  "$ipq" replay "$capture" 'set ttl 9, set dscp 3, set sport 1234, set dport 4321, continue' \
+    'replace "e" with "E", continue : tcp or udp' 'set src 192.0.2.9, set dst 198.51.100.9 : ip' \
+    'set src 2001:db8::9, set dst 2001:db8::10 : ip6' --passed "$folder/again" >/dev/null
   same "$name: wrong checksums" "$(wrong_checksums "$folder/passed")" "$(wrong_checksums "$folder/again")"
   # A recording that is replayed with the same rules is itself again, and other rules are another verdict.
   "$ipq" replay "$folder/recording" 'drop : udp' -w "$folder/second" >/dev/null
