@@ -139,6 +139,9 @@ outcome<live_session> live_session::open(const char* command, const live_options
 }
 
 outcome<void> live_session::select() {
+  if (const auto selectors = options_->selection.selectors()) {
+    for (const auto& each : *selectors) note_missing_interfaces(command_, each.interfaces());
+  }
   auto installed = options_->selection.install(options_->range());
   if (!installed) return std::unexpected(installed.error());
   selected_ = *std::move(installed);

@@ -235,6 +235,12 @@ TEST_F(live, tells_of_an_interface_that_is_not_there) {
   EXPECT_TRUE(ended.output.starts_with(
       "ipq watch: there is no interface no_such0 now; what tests it waits for one\nipq watch: serving"))
       << ended.output;
+  const auto selected =
+      live_command({"watch", "--for", "1ms", "--select", "output", "oifname no_such1 udp dport 9"}).end();
+  EXPECT_EQ(selected.status, 0);
+  EXPECT_TRUE(
+      selected.output.starts_with("ipq watch: there is no interface no_such1 now; what tests it waits for one\n"))
+      << selected.output;
 }
 
 TEST_F(live, time_and_signals_end_it) {

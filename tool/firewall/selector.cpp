@@ -63,6 +63,27 @@ selector::mark_tests selector::find_mark_tests() const {
   return made;
 }
 
+std::vector<std::string> selector::interfaces() const {
+  std::vector<std::string> names;
+  const auto words = split_match(match);
+  if (!words) return names;
+  bool wanted = false, in_set = false;
+  for (std::string_view word : *words) {
+    if (word == "iifname" || word == "oifname") {
+      wanted = true;
+    } else if (wanted && word == "{") {
+      in_set = true;
+    } else if (word == "}") {
+      wanted = in_set = false;
+    } else if (wanted && word != "==" && word != "!=" && word != ",") {
+      if (word.starts_with('"')) word = word.substr(1, word.size() - 2);
+      if (!word.ends_with('*')) names.emplace_back(word);
+      wanted = in_set;
+    }
+  }
+  return names;
+}
+
 outcome<std::vector<std::string>> split_match(std::string_view match) {
   constexpr std::array<std::string_view, 16> signs{"==", "!=", "<=", ">=", "<<", ">>", "<", ">",
                                                    "{",  "}",  "(",  ")",  ",",  "&",  "|", "^"};

@@ -25,6 +25,8 @@ struct selector {
     bool connection = false;                 ///< `ct mark`
   };
   [[nodiscard]] mark_tests find_mark_tests() const;
+  /// The names that it compares iifname and oifname with, but for those that end with '*'.
+  [[nodiscard]] std::vector<std::string> interfaces() const;
 };
 
 /// Checks the hook's name, and that the match can only match: no verdict, no statement that changes a packet, nothing

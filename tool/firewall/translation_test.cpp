@@ -166,6 +166,16 @@ TEST(translation, random_words_hurt_nobody) {
   EXPECT_GT(translated, 100);
 }
 
+TEST(selector, knows_the_interfaces_that_it_names) {
+  const auto names = [](const char* match) { return selector{.match = match}.interfaces(); };
+  using list = std::vector<std::string>;
+  EXPECT_EQ(names("meta iifname \"eth0\" udp dport 53 oifname != eth1"), (list{"eth0", "eth1"}));
+  EXPECT_EQ(names("oifname { \"a\", b, \"ppp*\" } mark != 1 iifname == c"), (list{"a", "b", "c"}));
+  EXPECT_EQ(names("iifname wlan* iif 1 tcp flags { syn, ack }"), list());
+  EXPECT_EQ(names("oifname"), list());
+  EXPECT_EQ(names("iifname \"no end"), list());
+}
+
 TEST(selector, takes_hooks_and_matches) {
   const auto made = parse_selector("output", "udp dport { 53, 5353 } ip daddr 192.0.2.1");
   ASSERT_TRUE(made);
