@@ -198,7 +198,7 @@ TEST_F(two_families, change_affects_later_packets_only) {
     flow4().send(std::string(100, '4'));
     ASSERT_EQ(ipq_set_mode(four, IPQ_COPY_NONE, 0), sent_mode);
     flow4().send("nobody's");
-    for (size_t expected : {128, 0, 30, 128}) {
+    for (size_t expected : {128uz, 0uz, 30uz, 128uz}) {
       const message m = read_packet(four);
       ASSERT_EQ(m.packet().data_len, expected);
       set_verdict(four, m.id(), NF_DROP);
@@ -219,7 +219,7 @@ TEST_F(two_families, mode_before_the_second_handle_affects_later_packets_only) {
     flow4().send("nobody's");
     handle six{ipv6, IPQ_COPY_PACKET};
     flow4().send("nobody's, either");
-    for (size_t expected : {128, 0}) EXPECT_EQ(read_packet(four).packet().data_len, expected);
+    for (size_t expected : {128uz, 0uz}) EXPECT_EQ(read_packet(four).packet().data_len, expected);
     pass(six, flow6(), "six");
     EXPECT_TRUE(nothing_to_read(four));
   }
@@ -447,7 +447,7 @@ TEST_F(two_families, each_hears_why_its_mode_is_refused) {
 TEST_F(two_families, every_verdict_does_what_it_does_alone) {
   handle four{ipv4, IPQ_COPY_PACKET}, six{ipv6, IPQ_COPY_PACKET};
   for (auto [h, packets] : {std::pair{&four, &flow4()}, {&six, &flow6()}}) {
-    for (const unsigned again : {NF_QUEUE, NF_REPEAT}) {
+    for (const unsigned again : {unsigned{NF_QUEUE}, unsigned{NF_REPEAT}}) {
       packets->send("around");
       const message first = read_packet(*h);
       set_verdict(*h, first.id(), again);
