@@ -145,7 +145,7 @@ class batch {
 /// would run over a batch that is gone, and nobody would have looked for an error.
 class [[nodiscard]] batch_result : public result<batch> {
  public:
-  using result<batch>::result;
+  using result<batch>::result;  // NOLINT(cppcoreguidelines-rvalue-reference-param-not-moved): std::expected's own
 
   const batch& operator*() const& noexcept { return result<batch>::operator*(); }
   batch operator*() && = delete;
