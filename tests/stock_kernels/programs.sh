@@ -17,7 +17,7 @@ chmod 755 "$place"  # the root of the machine, where ordinary users go through
 chmod 1777 "$place/tmp"
 
 programs=()
-for name in ip {iptables,ip6tables}{,-nft,-legacy}{,-save,-restore} nft ping kmod bash dash pgrep setpriv tshark busybox; do
+for name in ip {iptables,ip6tables}{,-nft,-legacy}{,-save,-restore} nft ping kmod bash dash pgrep nohup setpriv tshark busybox; do
   programs+=("$(command -v "$name")") || { echo "$name is not installed" >&2; exit 1; }
 done
 mapfile -t extensions < <(find /usr/lib -path '*/xtables/lib*.so')

@@ -44,7 +44,7 @@ class users_command {
 
   [[nodiscard]] kernel_tests::outcome run(const std::vector<std::string>& words) const {
     auto all = kernel_tests::split(
-        "env -u XTABLES_LOCKFILE setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all");
+        "env -u XTABLES_LOCKFILE /usr/bin/setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all");
     all.push_back(path());
     all.insert(all.end(), words.begin(), words.end());
     return kernel_tests::run(all);
