@@ -44,16 +44,20 @@ ipq::queue_options live_options::queue(std::uint16_t number) const {
   return made;
 }
 
-void add_live_options(command_line& to, live_options& options) {
+void add_queue_option(command_line& to, std::uint16_t& first, std::uint16_t& last, const char* what) {
   to.add_option(
       "-q,--queue", "N[-M]",
-      [&options](std::string_view text) -> parsed<void> {
+      [&first, &last](std::string_view text) -> parsed<void> {
         const auto range = parse_queues(text);
         if (!range) return std::unexpected(range.error());
-        std::tie(options.first_queue, options.last_queue) = *range;
+        std::tie(first, last) = *range;
         return {};
       },
-      "serve this queue, or these: N or N-M; without it 0");
+      what);
+}
+
+void add_live_options(command_line& to, live_options& options) {
+  add_queue_option(to, options.first_queue, options.last_queue, "serve this queue, or these: N or N-M; without it 0");
   to.add_option("--max-length", "N", options.max_length, number_between(1, std::numeric_limits<std::uint32_t>::max()),
                 "packets that may wait in each queue, before it is full; without it 1024");
   to.add_option("--copy-range", "BYTES", options.copy_range, number_between(1, 65531),

@@ -39,6 +39,8 @@ struct live_options {
 
 /// "3" or "3-5": the first and the last of at most 256 queues.
 [[nodiscard]] parsed<std::pair<std::uint16_t, std::uint16_t>> parse_queues(std::string_view text);
+/// --queue, which is one or several.
+void add_queue_option(command_line& to, std::uint16_t& first, std::uint16_t& last, const char* what);
 
 /// Failure: wrong_usage, more workers than queues.
 [[nodiscard]] outcome<void> check_workers(unsigned workers, unsigned queues);

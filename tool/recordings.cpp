@@ -13,21 +13,11 @@
 #include <utility>
 
 #include "printable.hpp"
+#include "rule_options.hpp"
 #include "rules/file.hpp"
 #include "say.hpp"
 
 namespace tool {
-namespace {
-
-std::unexpected<failure> fail_with(ipq::tool::rules::diagnostic where, exit_code code, std::string message) {
-  where.message = std::move(message);
-  std::string text = where.render();
-  while (text.ends_with('\n')) text.pop_back();
-  return fail(code, std::move(text));
-}
-
-}  // namespace
-
 outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
   std::map<std::pair<dev_t, ino_t>, std::filesystem::path> known;
   const auto paths = rules.record_files();
@@ -40,19 +30,19 @@ outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
     const bool is_new = fd >= 0;
     if (fd < 0 && errno == EEXIST) fd = ::open(path.c_str(), flags | O_CREAT, 0666);
     if (fd < 0 && errno == ENXIO) {
-      return fail_with(where, failed,
-                       fmt::format("record {}: nobody reads this pipe: start its reader first", path.string()));
+      return fail_at(where, failed,
+                     fmt::format("record {}: nobody reads this pipe: start its reader first", path.string()));
     }
     struct stat about {};
     if (fd < 0 || ::fcntl(fd, F_SETFL, 0) != 0 || ::fstat(fd, &about) != 0) {
-      return fail_with(where, errno == EACCES || errno == EPERM ? no_rights : failed,
-                       fmt::format("record {}: {}", path.string(), ipq::tool::rules::file_reason(errno)));
+      return fail_at(where, errno == EACCES || errno == EPERM ? no_rights : failed,
+                     fmt::format("record {}: {}", path.string(), ipq::tool::rules::file_reason(errno)));
     }
     files_.push_back({.path = path, .created = fd, .is_new = is_new, .where = where});
     if (!S_ISREG(about.st_mode)) continue;
     const auto [other, is_first] = known.try_emplace({about.st_dev, about.st_ino}, path);
     if (!is_first) {
-      return fail_with(
+      return fail_at(
           where, wrong_usage,
           fmt::format("record {}: is the same file as {}; name it in one way", path.string(), other->second.string()));
     }
@@ -65,7 +55,7 @@ outcome<void> recordings::open(const std::function<ipq::tool::rules::interface_n
     // Not by its name: folder and file may be such that only special rights led to.
     auto opened = ipq::recorder::adopt(std::exchange(each.created, -1), {.interface_name = make_names()});
     if (!opened) {
-      return fail_with(
+      return fail_at(
           each.where, exit_code_of(opened.error()),
           fmt::format("record {}: {}", each.path.string(), ipq::tool::rules::file_reason(opened.error().code.value())));
     }
@@ -81,7 +71,7 @@ outcome<std::vector<ipq::recorder*>> recordings::of(const ipq::tool::rules::rule
     const auto& path = paths[i];
     const auto found = std::ranges::find(files_, path, &file::path);
     if (found == files_.end()) {
-      return fail_with(
+      return fail_at(
           rules.fault_at(*rules.first_record(i), {}), no_rights,
           fmt::format("record {}: was not opened at the start, and can't be now: start again", path.string()));
     }

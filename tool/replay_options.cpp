@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <tuple>
 
 #include "command_line.hpp"
 #include "ipq/decode.hpp"
@@ -36,15 +35,7 @@ void add_replay_options(command_line& to, replay_options& options) {
                 "of loss, jitter and the like: the same gives the same again; without it 0");
   to.add_option("--workers", "N", options.workers, number_between(1, 256),
                 "of ipq run, where it recorded with several, each with dice of its own; without it 1");
-  to.add_option(
-      "-q,--queue", "N[-M]",
-      [&options](std::string_view text) -> parsed<void> {
-        const auto range = parse_queues(text);
-        if (!range) return std::unexpected(range.error());
-        std::tie(options.first_queue, options.last_queue) = *range;
-        return {};
-      },
-      "the queues that these workers served; without it 0");
+  add_queue_option(to, options.first_queue, options.last_queue, "the queues that these workers served; without it 0");
 }
 
 ipq::capture_options capture_options_of(const replay_options& from) {

@@ -47,11 +47,16 @@ outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {
   return fail(forbidden ? no_rights : wrong_usage, std::move(message));
 }
 
-std::unexpected<failure> fail_at(const ipq::tool::rules::ruleset& rules, const ipq::tool::rules::ruleset::place& where,
-                                 exit_code code, std::string message) {
-  std::string text = rules.fault_at(where, std::move(message)).render();
+std::unexpected<failure> fail_at(ipq::tool::rules::diagnostic where, exit_code code, std::string message) {
+  where.message = std::move(message);
+  std::string text = where.render();
   while (text.ends_with('\n')) text.pop_back();
   return fail(code, std::move(text));
+}
+
+std::unexpected<failure> fail_at(const ipq::tool::rules::ruleset& rules, const ipq::tool::rules::ruleset::place& where,
+                                 exit_code code, std::string message) {
+  return fail_at(rules.fault_at(where, {}), code, std::move(message));
 }
 
 }  // namespace tool

@@ -28,5 +28,7 @@ void add_rule_options(command_line& to, rule_options& options);
 [[nodiscard]] std::unexpected<failure> fail_at(const ipq::tool::rules::ruleset& rules,
                                                const ipq::tool::rules::ruleset::place& where, exit_code code,
                                                std::string message);
+/// The same for a place that was found before.
+[[nodiscard]] std::unexpected<failure> fail_at(ipq::tool::rules::diagnostic where, exit_code code, std::string message);
 
 }  // namespace tool

@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "netlink/signals_off.hpp"
+
 namespace ipq {
 namespace {
 
@@ -49,22 +51,6 @@ void add(statistics& to, const statistics& one) noexcept {
   to.in_kernel->lost_no_buffer += one.in_kernel->lost_no_buffer;
 }
 
-/// Threads that start meanwhile block all signals.
-class signals_blocked {
- public:
-  signals_blocked() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, &before_);
-  }
-  ~signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  signals_blocked(const signals_blocked&) = delete;
-  signals_blocked& operator=(const signals_blocked&) = delete;
-
- private:
-  sigset_t before_;
-};
-
 }  // namespace
 
 class workers::crew {
@@ -84,7 +70,7 @@ class workers::crew {
   /// No work is done if it fails.
   result<void> start() {
     threads_.reserve(queues_.size());
-    const signals_blocked meanwhile;
+    const netlink::signals_off for_the_threads;  // which start with the signals of this one
     for (std::size_t i = 0; i < queues_.size(); ++i) {
       const auto refused = start_thread(i);
       if (refused == 0) continue;

@@ -98,18 +98,11 @@ std::span<const std::string> ruleset::count_names() const noexcept {
 bool ruleset::tests_owner() const noexcept {
   return std::ranges::any_of(compiled_->rules, [](const rule& each) { return each.when.tests_owner(); });
 }
-bool ruleset::changes() const noexcept {
-  return first_change().has_value();
-}
 bool ruleset::delays() const noexcept {
   return first_of<add_delay, reorder, limit_rate>(*compiled_).has_value();
 }
 bool ruleset::duplicates() const noexcept {
   return first_duplicate().has_value();
-}
-bool ruleset::repeats() const noexcept {
-  return std::ranges::any_of(compiled_->rules,
-                             [](const rule& each) { return each.ending.what() == ipq::verdict::action::repeat; });
 }
 
 bool ruleset::uses_chance() const noexcept {

@@ -50,10 +50,8 @@ class ruleset {
 
   /// What the driver has to provide.
   [[nodiscard]] bool tests_owner() const noexcept;  ///< uid or gid: the queue has to ask for them
-  [[nodiscard]] bool changes() const noexcept;      ///< set, replace or corrupt: packets must not be truncated
   [[nodiscard]] bool delays() const noexcept;       ///< delay, reorder or rate: packets have to be held
   [[nodiscard]] bool duplicates() const noexcept;   ///< duplicate: packets have to be sent
-  [[nodiscard]] bool repeats() const noexcept;      ///< repeat: the rule that queues has to know them by their mark
 
   /// Whether a seed has a say: loss, jitter, duplicate, corrupt or reorder.
   [[nodiscard]] bool uses_chance() const noexcept;

@@ -354,17 +354,18 @@ TEST(ruleset, what_it_adds_up_to) {
   EXPECT_EQ(files, (std::vector<std::filesystem::path>{"a.pcap", "b #.pcap"}));
   const std::vector<std::string> names(made->count_names().begin(), made->count_names().end());
   EXPECT_EQ(names, (std::vector<std::string>{"web", "dns"}));
-  EXPECT_FALSE(made->tests_owner() || made->changes() || made->delays() || made->duplicates() || made->repeats());
+  EXPECT_FALSE(made->tests_owner() || made->first_change() || made->delays() || made->duplicates() ||
+               !made->all_repeats().empty());
 }
 
 TEST(ruleset, what_the_driver_has_to_provide) {
   const auto made = [](const char* text) { return ruleset::compile(source{"rules", text}).value(); };
   EXPECT_TRUE(made("accept : [uid=0]").tests_owner());
   EXPECT_TRUE(made("accept : [gid!=0]").tests_owner());
-  EXPECT_TRUE(made("set ttl 1").changes());
-  EXPECT_TRUE(made("set dst 192.0.2.1").changes());
-  EXPECT_TRUE(made("replace \"a\" with \"b\"").changes());
-  EXPECT_TRUE(made("corrupt 1%").changes());
+  EXPECT_TRUE(made("set ttl 1").first_change());
+  EXPECT_TRUE(made("set dst 192.0.2.1").first_change());
+  EXPECT_TRUE(made("replace \"a\" with \"b\"").first_change());
+  EXPECT_TRUE(made("corrupt 1%").first_change());
   EXPECT_TRUE(made("delay 1ms").delays());
   EXPECT_TRUE(made("reorder 1% within 1ms").delays());
   EXPECT_TRUE(made("rate 1/s").delays());
@@ -373,8 +374,8 @@ TEST(ruleset, what_the_driver_has_to_provide) {
   }
   EXPECT_FALSE(made("delay 1ms, rate 1/s, set ttl 1").uses_chance());
   EXPECT_TRUE(made("duplicate 1%").duplicates());
-  EXPECT_TRUE(made("accept : udp\nmark 1, repeat : tcp").repeats());
-  EXPECT_FALSE(made("mark 1, continue").repeats());
+  EXPECT_FALSE(made("accept : udp\nmark 1, repeat : tcp").all_repeats().empty());
+  EXPECT_TRUE(made("mark 1, continue").all_repeats().empty());
   EXPECT_EQ(ruleset().size(), 0u);
 }
 
