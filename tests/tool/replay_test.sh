@@ -378,7 +378,7 @@ for signal in INT TERM; do
   same "recorded before SIG$signal" "$(sed -n 's/^.* frames, \([0-9]*\) packets.*/\1/p' "$folder/text")" "$(shark "$folder/r")"
   same "passed before SIG$signal" "$(shark "$folder/r")" "$(shark "$folder/p")"
 done
-# Where nobody reads what it writes, another one ends it.
+# Where nobody reads what it writes, another one ends it. It must wait for the pipe already: else the first does.
 mkfifo "$folder/in" "$folder/stalled"
 exec 3<>"$folder/stalled"
 for output in -w --passed; do
@@ -386,8 +386,8 @@ for output in -w --passed; do
   feeder=$!
   "$ipq" replay - accept $output "$folder/stalled" <"$folder/in" >/dev/null 2>"$folder/error" &
   process=$!
-  for _ in $(seq 100); do
-    ! grep -q 'SigCgt:.*4002$' "/proc/$process/status" 2>/dev/null || break
+  for _ in $(seq 400); do
+    ! grep -qs pipe_write "/proc/$process/task"/*/wchan || break
     sleep 0.05
   done
   kill -INT "$process"
