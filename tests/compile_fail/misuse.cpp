@@ -173,7 +173,7 @@ auto wrong() {
   return ipq::verdict::stolen();
 }
 #elif CASE == 30  // a loop over a batch that is gone, or over none
-// refused: deleted.*operator\*
+// refused: use of deleted function.*operator\*|selected deleted operator '\*'
 void wrong(ipq::queue& q) {
   for (const ipq::packet& p : *q.receive()) static_cast<void>(p);
 }
