@@ -46,8 +46,8 @@ class packet_editor {
   /// Copies the packet into `buffer`, which is overwritten and must not hold packet.payload; bytes behind the packet's
   /// end are left out. Allocates only if the buffer has never held as much. Fails with
   ///   EMSGSIZE    the packet is truncated: what is missing would be lost
-  ///   EBADMSG     not a valid IPv4 or IPv6 packet, or none at all, as in copy mode meta; or the checksum is not ready
-  ///               and lengths contradict each other
+  ///   EBADMSG     not a valid IPv4 or IPv6 packet, or none at all, as in copy mode meta, or another kind of frame of a
+  ///               bridge; or the checksum is not ready and lengths contradict each other
   ///   EOPNOTSUPP  the checksum is not ready, and can't be computed: a fragment, another protocol than TCP, UDP, ICMP
   ///               or ICMPv6, an address that is hidden as described above, several segments of UDP in one packet,
   ///               whose checksums the kernel makes from what an edit would overwrite, or it is that of a packet

@@ -95,7 +95,7 @@ class queue final : public source {
   /// begin at 0, but for the kernel's. Afterwards `fd` is closed, unless there was an error: what waited in the socket
   /// then belongs to those that the one before has not decided. An event loop has to call try_receive() once before it
   /// watches fd(): packets may have come before the kernel's answer. Errors: as open(); EINVAL `fd` is no socket of
-  /// NETLINK_NETFILTER, or a network namespace is given; EBADF.
+  /// NETLINK_NETFILTER, or it has another queue, or a network namespace is given; EBADF.
   [[nodiscard]] static result<queue> adopt(int fd, const queue_options& options);
 
   /// Gives the socket away, with the queue and what waits in it: sends what was decided, lets the rest of the batch

@@ -55,7 +55,7 @@ struct statistics {
   std::uint64_t gone = 0;        ///< verdicts that found no packet, see event; in none of the five above
   std::uint64_t refused = 0;     ///< verdicts that the kernel refused, see event; their packets wait on
   std::uint64_t unanswered = 0;  ///< packets that got the source's `unanswered`; also counted as what that is
-  std::uint64_t malformed = 0;   ///< messages that could not be read; a packet in one got `unanswered`
+  std::uint64_t malformed = 0;   ///< messages not to be read, or of another queue; a packet in one got `unanswered`
   std::uint64_t undecided = 0;   ///< packets that the program has and for which no verdict has been sent
 
   /// What the kernel counts for a queue.
@@ -171,10 +171,10 @@ class source {
   /// are not sent yet.
   [[nodiscard]] virtual batch_result try_receive() & = 0;
 
-  /// Decides a packet of the last batch. Errors: EALREADY it is decided or held; EINVAL it is not of this batch, or its
-  /// replacement has more than 65531 bytes; EMSGSIZE a replacement for a truncated packet, whose end would be lost (it
-  /// stays undecided); those of flush(), after which the verdict is kept for the next, but for one with a replacement
-  /// that is not of this batch: its packet stays undecided.
+  /// Decides a packet of the last batch. Errors: EALREADY it is decided or held; EINVAL it, or what it is a copy of, is
+  /// not of this batch, or its replacement has more than 65531 bytes; EMSGSIZE a replacement for a truncated packet,
+  /// whose end would be lost (it stays undecided); those of flush(), after which the verdict is kept for the next, but
+  /// for one with a replacement that is not of this batch: its packet stays undecided.
   virtual result<void> set_verdict(const packet& which, const verdict& answer) = 0;
 
   /// Takes a packet of the last batch out of it, to be decided later. Errors: EALREADY, EINVAL as above; ENOMEM.
@@ -199,23 +199,31 @@ class source {
 };
 
 /// Hands every packet to `handler`, whose verdict it gets, until stop(), the end of a capture or an error: `{}` after
-/// the first two. Events go unseen, but are counted. What the handler throws passes through; its packet, and the rest
-/// of the batch, get `unanswered`. A replacement has to outlive the handler's call, as what it captures does.
+/// the first two. Memory that the kernel lacks for a moment ends nothing (ENOBUFS, ENOMEM; a packet whose replacement
+/// was not sent gets `unanswered`); twice in a row does. Events go unseen, but are counted. What the handler throws
+/// passes through; its packet, and the rest of the batch, get `unanswered`. A replacement has to outlive the handler's
+/// call, as what it captures does.
 template <std::derived_from<source> Source, class Handler>
 requires std::invocable<Handler&, const packet&> &&
     std::convertible_to<std::invoke_result_t<Handler&, const packet&>, verdict>
         result<void> serve(Source& from, Handler handler) {
+  // For a moment: verdicts are kept, and receive() sends them.
+  const auto lacks_memory = [](const error& what) { return what.is(ENOBUFS) || what.is(ENOMEM); };
+  bool lacked_memory = false;
   for (;;) {
     const auto received = from.receive(source::clock::time_point::max());
     if (!received) {
       if (received.error().is(EINTR)) continue;
       if (received.error().is(ECANCELED) || received.error().is(ENODATA)) return {};
+      if (lacks_memory(received.error()) && !std::exchange(lacked_memory, true)) continue;
       return std::unexpected(received.error());
     }
+    lacked_memory = false;
     for (const packet& each : *received) {
       const auto given = from.set_verdict(each, handler(each));
       // A replacement that can't be used leaves the packet to `unanswered`.
-      if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL)) return given;
+      if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL) && !lacks_memory(given.error()))
+        return given;
     }
   }
 }

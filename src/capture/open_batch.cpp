@@ -46,9 +46,9 @@ std::optional<std::size_t> open_batch::find(const packet& which) const noexcept 
   if (!packets_.empty() && !before(&which, packets_.data()) && before(&which, packets_.data() + packets_.size())) {
     return static_cast<std::size_t>(&which - packets_.data());
   }
-  // A copy of the packet.
+  // A copy of the packet. Every capture counts its ids from 1: only the bytes tell.
   const auto same = std::ranges::find(packets_, which.id, &packet::id);
-  if (same == packets_.end()) return std::nullopt;
+  if (same == packets_.end() || !std::ranges::equal(same->payload, which.payload)) return std::nullopt;
   return static_cast<std::size_t>(same - packets_.begin());
 }
 

@@ -374,6 +374,8 @@ TEST_F(capture_reader_test, counts_verdicts_and_what_got_none) {
   EXPECT_TRUE(from.set_verdict(copy, verdict::queue(7)));
   EXPECT_TRUE(from.set_verdict(copy, verdict::drop()).error().is(EALREADY));
   EXPECT_TRUE(from.set_verdict({.id = 99}, verdict::drop()).error().is(EINVAL));
+  // As from another capture.
+  EXPECT_TRUE(from.set_verdict({.id = (*all)[5].id}, verdict::drop()).error().is(EINVAL));
   auto held = from.hold((*all)[5]);
   ASSERT_TRUE(held);
   EXPECT_TRUE(from.hold((*all)[5]).error().is(EALREADY));

@@ -280,7 +280,7 @@ result<void> kernel_queue::send_mode(std::size_t index, mode_note note) {
   if (note.binds) {
     wanted.command = wire::config_command::bind;
     // Refused only where the socket is no socket of the kernel's, as in tests.
-    static_cast<void>(socket_.enable_timestamps());
+    static_cast<void>(socket_.set_timestamps(true));
   }
   const std::uint32_t drops = shared_ ? socket_.drops() : 0;
   const auto sent = ask(wanted, {.ipv6 = index == index_of(true), .mode = note});

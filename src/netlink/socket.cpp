@@ -237,8 +237,8 @@ std::size_t socket::receive_buffer() const noexcept {
   return get_size(fd(), SO_RCVBUF);
 }
 
-result<void> socket::enable_timestamps() const noexcept {
-  if (!set_option(fd(), SOL_SOCKET, SO_TIMESTAMP, 1)) return failed("enable timestamps", errno);
+result<void> socket::set_timestamps(bool wanted) const noexcept {
+  if (!set_option(fd(), SOL_SOCKET, SO_TIMESTAMP, wanted ? 1 : 0)) return failed("set timestamps", errno);
   return {};
 }
 

@@ -83,7 +83,7 @@ class socket : public descriptor {
 
   /// While a socket with this option is open the kernel stamps every packet that the machine receives, and
   /// nfnetlink_queue passes the time on.
-  result<void> enable_timestamps() const noexcept;
+  result<void> set_timestamps(bool wanted) const noexcept;
 
   /// Datagrams that the kernel could not put into the receive buffer (sk_drops).
   [[nodiscard]] std::uint32_t drops() const noexcept;

@@ -252,7 +252,7 @@ TEST_F(real_queue, execute_passes_over_an_overrun) {
 TEST_F(real_queue, time_stamps_come_once_they_are_enabled) {
   iptables("-A INPUT -i near0 -p udp -j QUEUE");
   bind();
-  ASSERT_TRUE(connection.enable_timestamps());
+  ASSERT_TRUE(connection.set_timestamps(true));
   const udp_socket from(far_ns(), far_address);
   // The kernel switches them on with a delay.
   for (int i = 0; i < 1000; ++i) {

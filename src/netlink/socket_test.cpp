@@ -542,9 +542,11 @@ TEST(socket, buffer_of_any_size_may_be_asked_for) {
 TEST(socket, time_stamps_are_asked_for_by_an_option) {
   const socket netlink = netlink_socket(NETLINK_NETFILTER);
   EXPECT_EQ(option_of(netlink, SOL_SOCKET, SO_TIMESTAMP), 0);
-  EXPECT_TRUE(netlink.enable_timestamps());
+  EXPECT_TRUE(netlink.set_timestamps(true));
   EXPECT_EQ(option_of(netlink, SOL_SOCKET, SO_TIMESTAMP), 1);
-  const auto none = socket().enable_timestamps();
+  EXPECT_TRUE(netlink.set_timestamps(false));
+  EXPECT_EQ(option_of(netlink, SOL_SOCKET, SO_TIMESTAMP), 0);
+  const auto none = socket().set_timestamps(true);
   ASSERT_FALSE(none);
   EXPECT_TRUE(none.error().is(EBADF));
 }

@@ -77,6 +77,14 @@ std::uint16_t pseudo_sum(const layers& found, std::span<const std::byte> packet)
   return found.version == 4 ? of(*ipv4_view::parse(packet)) : of(*ipv6_view::parse(packet));
 }
 
+// A bridge queues frames of any kind (NFPROTO_BRIDGE), as tagged or MPLS, in which what looks like IP is not in its
+// place.
+bool is_other_frame(const packet& queued) noexcept {
+  constexpr std::uint8_t bridge = 7;
+  constexpr std::uint16_t ethertype_ipv4 = 0x0800, ethertype_ipv6 = 0x86dd;
+  return queued.family == bridge && queued.hw_protocol != ethertype_ipv4 && queued.hw_protocol != ethertype_ipv6;
+}
+
 // Notes that words summing to `before` become words summing to `after`.
 void note(std::uint64_t& sum, std::uint16_t before, std::uint16_t after) noexcept {
   sum += std::uint64_t{static_cast<std::uint16_t>(~before)} + after;
@@ -87,6 +95,7 @@ void note(std::uint64_t& sum, std::uint16_t before, std::uint16_t after) noexcep
 result<packet_editor> packet_editor::edit(const packet& packet, std::vector<std::byte>& buffer) {
   constexpr auto operation = "edit packet";
   if (packet.truncated) return failed(operation, EMSGSIZE);
+  if (is_other_frame(packet)) return failed(operation, EBADMSG);
   const auto found = decode(packet.payload);
   if (!found) return failed(operation, EBADMSG);
   if (found->truncated) return failed(operation, EMSGSIZE);

@@ -483,6 +483,13 @@ TEST(packet_editor, refuses_what_can_not_be_written_back) {
   EXPECT_TRUE(packet_editor::edit(queued(shorter), buffer).error().is(EMSGSIZE));
   EXPECT_TRUE(packet_editor::edit(queued({}), buffer).error().is(EBADMSG));
   EXPECT_TRUE(packet_editor::edit(queued(bytes(40)), buffer).error().is(EBADMSG));
+  // A label of MPLS that begins as IPv4 does.
+  packet frame = queued(made);
+  frame.family = 7;
+  frame.hw_protocol = 0x8847;
+  EXPECT_TRUE(packet_editor::edit(frame, buffer).error().is(EBADMSG));
+  frame.hw_protocol = 0x0800;
+  EXPECT_TRUE(packet_editor::edit(frame, buffer));
   for (const int version : {4, 6}) {
     bytes lengthless = make_packet(version, ip_protocol::tcp, bytes(9));
     put16(lengthless, version == 4 ? 2 : 4, 0);

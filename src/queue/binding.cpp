@@ -113,10 +113,24 @@ const char* fault_of(const queue_options& options) noexcept {
   return "";
 }
 
-result<void> prepare(const netlink::socket& connection, const queue_options& options) {
-  connection.set_receive_buffer(needed_receive_buffer(options, options.max_length));
+result<void> prepare(const netlink::socket& connection, const queue_options& options, bool adopted) {
+  const std::size_t needed = needed_receive_buffer(options, options.max_length);
+  // What the one before could have, with more rights, may be more than we could.
+  if (adopted && options.receive_buffer == 0) {
+    connection.grow_receive_buffer(needed);
+  } else {
+    connection.set_receive_buffer(needed);
+  }
   connection.set_send_buffer(std::size_t{1} << 20);
-  return options.timestamps ? connection.enable_timestamps() : result<void>{};
+  return adopted || options.timestamps ? connection.set_timestamps(options.timestamps) : result<void>{};
+}
+
+bool has_another_queue(const binding& adopted, std::uint16_t number) {
+  if (!adopted.counters) return false;
+  const auto queues = adopted.counters->read();
+  return queues && std::ranges::any_of(*queues, [&](const netlink::queue_counters& each) {
+           return each.port_id == adopted.socket.port_id() && each.queue != number;
+         });
 }
 
 void open_counters(binding& of) {
@@ -128,7 +142,7 @@ result<binding> bind_here(const queue_options& options) {
   auto opened = netlink::kernel().open(netfilter_protocol);
   if (!opened) return std::unexpected(explain(opened.error().code.value(), options));
   binding made{.socket = *std::move(opened)};
-  if (const auto prepared = prepare(made.socket, options); !prepared) {
+  if (const auto prepared = prepare(made.socket, options, false); !prepared) {
     return std::unexpected(about(prepared.error(), options));
   }
   wire::config wanted = configuration(options);
@@ -234,7 +248,11 @@ result<binding> adopt_queue(int fd, const queue_options& options) try {
                                  passed.error().is(EINVAL) ? "the descriptor is no socket of NETLINK_NETFILTER" : ""));
   }
   binding made{.socket = *std::move(passed), .had_owner = true};
-  if (const auto prepared = prepare(made.socket, options); !prepared) {
+  const auto where = netlink::network_namespace_of(made.socket);
+  if (where) static_cast<void>(netlink::run_inside(*where, [&] { open_counters(made); }));
+  // Ids of both would come by one way, and errors about both.
+  if (has_another_queue(made, options.number)) return refuse("the socket has another queue");
+  if (const auto prepared = prepare(made.socket, options, true); !prepared) {
     return std::unexpected(about(prepared.error(), options));
   }
   wire::config wanted = configuration(options);
@@ -247,7 +265,6 @@ result<binding> adopt_queue(int fd, const queue_options& options) try {
     wanted.command = wire::config_command::bind;
     configured = configure(made, wanted);
   }
-  const auto where = netlink::network_namespace_of(made.socket);
   if (!configured) {
     error explained = about(configured.error(), options);
     const auto look = [&] {
@@ -259,7 +276,6 @@ result<binding> adopt_queue(int fd, const queue_options& options) try {
     if (!where || !netlink::run_inside(*where, look)) look();
     return std::unexpected(explained);
   }
-  if (where) static_cast<void>(netlink::run_inside(*where, [&] { open_counters(made); }));
   return made;
 } catch (const std::bad_alloc&) {
   return std::unexpected(about(failed("", ENOMEM).error(), options));

@@ -275,6 +275,32 @@ TEST_F(queue_opening, adopting_binds_what_is_not_bound) {
   expect_sum(q);
 }
 
+TEST_F(queue_opening, adopted_queue_asks_for_time_stamps_as_its_options_say_and_keeps_a_large_buffer) {
+  queue before = must_open({.max_length = 4096, .timestamps = true});
+  const std::size_t large = before.stats().receive_buffer;
+  const queue q = must(queue::adopt(must(std::move(before).release()), {.number = number}));
+  int stamps = -1;
+  socklen_t size = sizeof stamps;
+  ASSERT_EQ(::getsockopt(q.fd(), SOL_SOCKET, SO_TIMESTAMP, &stamps, &size), 0);
+  EXPECT_EQ(stamps, 0);
+  EXPECT_EQ(q.stats().receive_buffer, large);
+}
+
+// Verdicts about packets of the one would reach those of the other.
+TEST_F(queue_opening, socket_that_has_another_queue_is_not_adopted) {
+  if (!kernel_tests::queue_counters_are_shown()) GTEST_SKIP() << "the kernel's counters are not shown";
+  queued();
+  const int given = must(must_open().release());
+  const auto refused = queue::adopt(given, {.number = number + 1});
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().is(EINVAL));
+  EXPECT_EQ(refused.error().message(), "bind queue 4: Invalid argument: the socket has another queue");
+  queue q = must(queue::adopt(given, {.number = number}));
+  flow4().send("a");
+  must(q.set_verdict(must(q.receive(soon()))[0], verdict::accept()));
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"}));
+}
+
 TEST_F(queue_opening, adopted_socket_of_another_namespace_shows_its_own_counters) {
   queue_in_far_namespace();
   const int given = must(must(queue::open({.number = number, .network_namespace = far_path()})).release());

@@ -77,7 +77,9 @@ class queue::core {
   result<void> flush_collected() { return undecided_ == 0 ? end_batch() : flush(); }
   [[nodiscard]] result<int> release();
   void stop() noexcept {
-    if (!stopped_.exchange(true, std::memory_order_relaxed)) socket_.wake();
+    stopped_.store(true, std::memory_order_relaxed);
+    // The kernel may have no memory for the message: then the next call tries again.
+    if (!woken_.exchange(true, std::memory_order_relaxed) && !wake()) woken_.store(false, std::memory_order_relaxed);
   }
   [[nodiscard]] result<void> set_max_length(std::uint32_t packets) {
     if (const auto changed = queues::change_max_length(socket_, options_, packets); !changed) return changed;
@@ -108,8 +110,15 @@ class queue::core {
     return packets_[static_cast<std::size_t>(&its - answers_.data())];
   }
   void take(std::span<const std::byte> datagram, bool truncated);
+  void take_foreign(const packet& of_another) noexcept;
   void take_refused(const wire::error_reply& reply);
   [[nodiscard]] result<answer*> find(const packet& which, const char* operation) noexcept;
+  [[nodiscard]] bool wake() const noexcept {
+    for (int tries = 0; tries < 3; ++tries) {
+      if (socket_.wake()) return true;
+    }
+    return false;
+  }
 
   const queue_options options_;
   netlink::socket socket_;
@@ -129,10 +138,11 @@ class queue::core {
   std::size_t fills_buffer_;               ///< so many at least have come before one has found no room
   std::chrono::nanoseconds looked_at_{};
   std::atomic<bool> stopped_ = false;
-  std::vector<packet> packets_;  ///< the batch, and behind it what earlier ones have left
-  std::vector<answer> answers_;  ///< of packets_, each at the same index
-  std::size_t count_ = 0;        ///< packets in the batch
-  std::size_t undecided_ = 0;    ///< of them
+  std::atomic<bool> woken_ = false;  ///< for that, or about to be
+  std::vector<packet> packets_;      ///< the batch, and behind it what earlier ones have left
+  std::vector<answer> answers_;      ///< of packets_, each at the same index
+  std::size_t count_ = 0;            ///< packets in the batch
+  std::size_t undecided_ = 0;        ///< of them
   std::vector<event> events_;
   std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
   std::atomic<std::uint64_t> malformed_ = 0;
@@ -160,6 +170,14 @@ queue::core::~core() {
     last.add(last_id_ + i * beyond, verdict::accept(), verdict_cookie::all_waiting);
   }
   static_cast<void>(last.send(socket_));
+}
+
+void queue::core::take_foreign(const packet& of_another) noexcept {
+  ++malformed_;
+  queues::outgoing unasked(of_another.queue);
+  const auto given = options_.unanswered.what() == verdict::action::accept ? verdict::accept() : verdict::drop();
+  unasked.add(of_another.id, given, verdict_cookie::all_waiting);
+  static_cast<void>(unasked.send(socket_));
 }
 
 result<void> queue::core::finish_batch() {
@@ -300,7 +318,7 @@ batch queue::core::hand_over() {
     // The program waits next; an error is for its next call to report.
     if (count_ == 0) static_cast<void>(go_idle());
     // What made the descriptor readable for the end may have been received just now.
-    if (stopped_.load(std::memory_order_relaxed)) socket_.wake();
+    if (stopped_.load(std::memory_order_relaxed) && !wake()) woken_.store(false, std::memory_order_relaxed);
   }
   undecided_ = count_;
   late_.restart();
@@ -353,6 +371,11 @@ void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
       ++malformed_;
       return;
     }
+    if (parsed.queue != options_.number) [[unlikely]] {
+      // The socket was somebody's who had another queue there, whose ids are not ours.
+      take_foreign(parsed);
+      return;
+    }
     answer& its = answers_[count_++];
     its.how = answer::state::undecided;
     its.id = parsed.id;
@@ -380,9 +403,10 @@ result<answer*> queue::core::find(const packet& which, const char* operation) no
   if (!before(&which, packets_.data()) && before(&which, packets_.data() + count_)) {
     found = &answers_[static_cast<std::size_t>(&which - packets_.data())];
   } else if (which.queue == options_.number) {
-    // A copy of the packet. Every queue counts its ids from 1.
+    // A copy of the packet. Every queue counts its ids from 1, and other network namespaces have the same numbers: only
+    // the bytes tell.
     const auto same = std::ranges::find(answers(), which.id, &answer::id);
-    if (same != answers().end()) found = &*same;
+    if (same != answers().end() && std::ranges::equal(packet_of(*same).payload, which.payload)) found = &*same;
   }
   if (found == nullptr) return failed(operation, EINVAL);
   if (found->how != answer::state::undecided) return failed(operation, EALREADY);

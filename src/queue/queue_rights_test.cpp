@@ -235,6 +235,11 @@ TEST_F(live_queue, second_verdict_is_refused) {
   const auto foreign = q.set_verdict(other, verdict::drop());
   ASSERT_FALSE(foreign);
   EXPECT_TRUE(foreign.error().is(EINVAL));
+  // As from the queue of this number in another network namespace.
+  other.id = got[1].id;
+  other.payload = got[0].payload;
+  EXPECT_TRUE(q.set_verdict(other, verdict::drop()).error().is(EINVAL));
+  EXPECT_TRUE(q.hold(other).error().is(EINVAL));
   const packet copy = got[1];
   must(q.set_verdict(copy, verdict::accept()));
   EXPECT_EQ(arrivals(2), (std::vector<std::string>{"a", "b"}));

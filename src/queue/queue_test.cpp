@@ -488,6 +488,32 @@ TEST_F(scripted_queue_test, holders_verdict_goes_at_once_after_events_alone) {
   EXPECT_EQ(kernel.verdicts().back().mark, 7u);
 }
 
+// Ids of another queue are not this one's: of a socket that was adopted where the kernel's list could not be seen.
+TEST_F(scripted_queue_test, packets_of_another_queue_on_the_socket_get_a_verdict_of_their_own) {
+  queue q = open();
+  alignas(4) std::byte request[wire::max_config_size];
+  const auto length = wire::encode_config(
+      {.queue = number + 1, .command = wire::config_command::bind, .copy = {{wire::copy_mode::packet, 0xffff}}},
+      request);
+  ASSERT_EQ(::send(q.fd(), request, length, 0), static_cast<ssize_t>(length));
+  const byte_vector bytes(20, std::byte{0x45});
+  ASSERT_TRUE(kernel.queue_packet({.queue = number + 1, .family = 2, .payload = bytes}));
+  arrive();
+  const batch got = must_receive(q);
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].queue, number);
+  EXPECT_TRUE(q.set_verdict(got[0], verdict::accept()));
+  kernel.settle();
+  ASSERT_EQ(kernel.verdicts().size(), 2u);
+  EXPECT_EQ(kernel.verdicts()[0].queue, number + 1);
+  EXPECT_EQ(kernel.verdicts()[0].value, 0u) << "as unanswered packets of ours";
+  EXPECT_EQ(kernel.verdicts()[1].queue, number);
+  const statistics s = q.stats();
+  EXPECT_EQ(s.malformed, 1u);
+  EXPECT_EQ(s.received, 1u);
+  EXPECT_EQ(s.accepted, 1u);
+}
+
 // The acknowledgement that ends the wait may come with packets, and is then gone from the descriptor.
 TEST_F(scripted_queue_test, stop_among_packets_is_not_lost) {
   for (int round = 0; round < 600; ++round) {

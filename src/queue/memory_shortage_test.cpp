@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// A kernel that for a moment has no memory for a message: send(2) as this program has it fails when a test wants it.
+#include <gtest/gtest.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <cerrno>
+#include <stdexcept>
+
+#include "ipq/queue.hpp"
+#include "netlink/scripted_kernel.hpp"
+#include "queue/binding.hpp"
+#include "wire/config.hpp"
+
+namespace {
+std::atomic<int> sends_that_fail = 0;
+}
+
+extern "C" __attribute__((visibility("default"))) ssize_t send(int fd, const void* bytes, size_t length, int flags) {
+  if (sends_that_fail > 0 && sends_that_fail-- > 0) {
+    errno = ENOBUFS;
+    return -1;
+  }
+  return ::sendto(fd, bytes, length, flags, nullptr, 0);
+}
+
+namespace ipq {
+namespace {
+
+constexpr std::uint16_t number = 3;
+
+class memory_shortage : public testing::Test {
+ protected:
+  queue open() {
+    auto socket = kernel.open(NETLINK_NETFILTER);
+    if (!socket) throw std::runtime_error(socket.error().message());
+    alignas(4) std::byte request[wire::max_config_size];
+    const auto length = wire::encode_config(
+        {.queue = number, .command = wire::config_command::bind, .copy = {{wire::copy_mode::packet, 0xffff}}}, request);
+    if (!socket->send(std::span<const std::byte>(request, length))) throw std::runtime_error("bind");
+    kernel.settle();
+    auto made = queues::maker::make({.socket = *std::move(socket)}, {.number = number});
+    if (!made) throw std::runtime_error(made.error().message());
+    return *std::move(made);
+  }
+  bool readable(const queue& q) {
+    kernel.settle();
+    pollfd watched{.fd = q.fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&watched, 1, 0) == 1;
+  }
+  void arrive() {
+    const netlink::byte_vector bytes(20, std::byte{0x45});
+    ASSERT_TRUE(kernel.queue_packet({.queue = number, .family = 2, .payload = bytes}));
+  }
+  void TearDown() override { sends_that_fail = 0; }
+
+  netlink::scripted_kernel kernel;
+};
+
+TEST_F(memory_shortage, stop_tries_again) {
+  queue q = open();
+  ASSERT_FALSE(q.try_receive());
+  sends_that_fail = 1;
+  q.stop();
+  EXPECT_TRUE(readable(q));
+}
+
+TEST_F(memory_shortage, stop_that_woke_nobody_can_be_called_again) {
+  queue q = open();
+  ASSERT_FALSE(q.try_receive());
+  sends_that_fail = 1000;
+  q.stop();
+  ASSERT_FALSE(readable(q));
+  sends_that_fail = 0;
+  q.stop();
+  EXPECT_TRUE(readable(q));
+  EXPECT_TRUE(q.try_receive().error().is(ECANCELED));
+}
+
+TEST_F(memory_shortage, serving_goes_on_and_the_verdict_is_sent_with_the_next_call) {
+  queue q = open();
+  arrive();
+  int seen = 0;
+  const auto served = serve(q, [&](const packet&) {
+    if (++seen == 2) {
+      q.stop();
+    } else {
+      arrive();
+      sends_that_fail = 1;
+    }
+    return verdict::accept();
+  });
+  EXPECT_TRUE(served) << served.error().message();
+  kernel.settle();
+  EXPECT_EQ(kernel.verdicts().size(), 2u);
+}
+
+TEST_F(memory_shortage, serving_ends_where_it_lasts) {
+  queue q = open();
+  arrive();
+  sends_that_fail = 1000;
+  const auto served = serve(q, [](const packet&) { return verdict::accept(); });
+  ASSERT_FALSE(served);
+  EXPECT_TRUE(served.error().is(ENOBUFS)) << served.error().message();
+}
+
+}  // namespace
+}  // namespace ipq
