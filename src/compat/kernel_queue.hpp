@@ -13,10 +13,10 @@
 #include <span>
 
 #include "compat/handle.hpp"
-#include "compat/in_common.hpp"
 #include "compat/request_note.hpp"
 #include "compat/undecided_packets.hpp"
 #include "ipq/error.hpp"
+#include "netlink/in_common.hpp"
 #include "netlink/network_namespace.hpp"
 #include "netlink/relay.hpp"
 #include "netlink/socket.hpp"
@@ -177,7 +177,7 @@ class kernel_queue final : public shared_between_handles {
   const netlink::socket socket_;
   const netlink::source_beside beside_{source_, socket_};
   std::atomic<bool> accessible_ = false;
-  const in_common<told> told_;
+  const netlink::in_common<told> told_;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
 
   std::mutex mutex_;  ///< guards the next six; never held while something is waited for, nor while the relay is called

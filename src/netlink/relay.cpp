@@ -9,16 +9,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <new>
 
-#include "wire/constants.hpp"
+#include "wire/bytes.hpp"
 
 namespace ipq::netlink {
 
 result<std::unique_ptr<relay>> relay::create(const socket& source, router route) {
   std::unique_ptr<relay> created(new relay(source, std::move(route)));
-  created->buffer_.resize(wire::max_datagram);
   created->lock_ = descriptor(::memfd_create("libipq relay", MFD_CLOEXEC));
   if (!created->lock_) return failed("create lock file", errno);
   if (!created->open_living()) return failed("create pipe", errno);
@@ -62,6 +63,7 @@ void* relay::run(void* self) {
 void relay::serve() {
   if (!wait_for_turn()) return;
   serves_ = true;
+  forward_what_was_left();
   while (wait_for_work()) {
     const std::lock_guard locked(mutex_);
     for (auto& to : readers_) {
@@ -69,10 +71,11 @@ void relay::serve() {
     }
     // A bounded number, so that whoever wants the mutex gets it under any load.
     for (int taken = 0; taken < 64; ++taken) {
-      const auto received = source_.receive(buffer_, waiting::not_at_all);
+      const auto received = source_.receive(*in_hand_, waiting::not_at_all);
       if (!received) break;
       if (received->length == 0) return;  // the end of a scripted kernel
-      forward(std::span(buffer_).first(received->length));
+      forward(std::span(*in_hand_).first(received->length));
+      wire::store(in_hand_->data(), std::uint32_t{0});
     }
   }
 }
@@ -125,6 +128,15 @@ void relay::forward(std::span<std::byte> datagram) {
   } catch (const std::bad_alloc&) {
     // Like a receive buffer that is full; the packet waits in the kernel until the queue is closed.
   }
+}
+
+/// Of a process that has ended between receiving and forwarding: a message says its own length, in its first bytes.
+void relay::forward_what_was_left() {
+  const std::lock_guard locked(mutex_);
+  const auto length = wire::load<std::uint32_t>(in_hand_->data());
+  if (length < wire::nlmsg_header_size) return;
+  forward(std::span(*in_hand_).first(std::min<std::size_t>(length, in_hand_->size())));
+  wire::store(in_hand_->data(), std::uint32_t{0});
 }
 
 result<socket> relay::open_reader(std::size_t reader_index) {

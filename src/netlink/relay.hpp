@@ -13,12 +13,13 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "ipq/error.hpp"
 #include "netlink/descriptor.hpp"
+#include "netlink/in_common.hpp"
 #include "netlink/outbox.hpp"
 #include "netlink/socket.hpp"
+#include "wire/constants.hpp"
 
 namespace ipq::netlink {
 
@@ -68,6 +69,7 @@ class relay {
   bool wait_for_work();
   bool heed_wake();
   void forward(std::span<std::byte> datagram);
+  void forward_what_was_left();
 
   const socket& source_;
   const router route_;
@@ -80,7 +82,8 @@ class relay {
   std::atomic<bool> serves_ = false;
   std::mutex mutex_;  ///< guards what follows, and that a datagram is forwarded as a whole or not yet taken
   std::array<std::optional<outbox>, max_readers> readers_;
-  std::vector<std::byte> buffer_;
+  in_common<std::array<std::byte, wire::max_datagram>>
+      in_hand_;  ///< the datagram that is on its way, seen by children; its length is 0 if there is none
 };
 
 }  // namespace ipq::netlink

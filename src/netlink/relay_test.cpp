@@ -7,13 +7,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "unit/without_capability.hpp"
+#include "wire/bytes.hpp"
 
 namespace ipq::netlink {
 namespace {
@@ -271,6 +275,54 @@ TEST(relay, child_of_a_program_that_ends_takes_over) {
   EXPECT_EQ(received(ours), "A in the child");
   // Which ends with its report.
   EXPECT_EQ(received(ours), "");
+}
+
+/// A message: its length, as those of netlink begin with it, and the letter of route_by_letter behind a header.
+std::vector<std::byte> message_of(std::string_view text) {
+  std::vector<std::byte> made(wire::nlmsg_header_size);
+  std::ranges::copy(bytes_of(text), std::back_inserter(made));
+  wire::store(made.data(), static_cast<std::uint32_t>(made.size()));
+  return made;
+}
+
+/// Runs in a child of the test: it has a child, and is killed with a datagram in its hand.
+[[noreturn]] void end_while_it_forwards(const socket& source, const socket& report) {
+  const pid_t parent = ::getpid();
+  const auto running = relay::create(source, [&](std::span<std::byte>& datagram) -> std::optional<std::size_t> {
+    if (::getpid() == parent) ::_exit(0);
+    datagram = datagram.subspan(wire::nlmsg_header_size);
+    return route_by_letter(datagram);
+  });
+  const auto reader = (*running)->open_reader(0);
+  if (!(*running)->start()) ::_exit(2);
+  (*running)->before_fork();
+  if (::fork() == 0) {
+    ::alarm(20);
+    (*running)->after_fork_in_child();
+    for (int i = 0; i < 2; ++i) {
+      if (!report.send(bytes_of(received(*reader)))) ::_exit(4);
+    }
+    ::_exit(0);
+  }
+  (*running)->after_fork_in_parent();
+  if (!report.send(bytes_of("forked"))) ::_exit(3);
+  for (;;) ::pause();
+}
+
+TEST(relay, datagram_in_the_hand_of_a_program_that_ends_is_its_childs) {
+  auto [source, kernel] = *open_pair();
+  auto [report, ours] = *open_pair();
+  const pid_t parent = ::fork();
+  if (parent == 0) end_while_it_forwards(source, report);
+  source = socket();
+  report = socket();
+  ASSERT_EQ(received(ours), "forked");
+  ASSERT_TRUE(kernel.send(message_of("A first")));
+  ASSERT_TRUE(kernel.send(message_of("A second")));
+  int status = 0;
+  ASSERT_EQ(::waitpid(parent, &status, 0), parent);
+  EXPECT_EQ(received(ours), "A first");
+  EXPECT_EQ(received(ours), "A second");
 }
 
 }  // namespace

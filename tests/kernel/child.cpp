@@ -80,12 +80,15 @@ child::child(const std::function<void(const line&)>& what) {
       const std::string words = failure_mark + std::string{error.what()};
       send(pair[1], words.data(), words.size(), MSG_NOSIGNAL);
     }
-    // Not exit(): the parent's objects are not the child's to destroy.
-    if (__gcov_dump != nullptr) __gcov_dump();
-    _exit(status);
+    end(status);
   }
   close(pair[1]);
   fd_ = pair[0];
+}
+
+void child::end(int status) {
+  if (__gcov_dump != nullptr) __gcov_dump();
+  _exit(status);
 }
 
 child::~child() {

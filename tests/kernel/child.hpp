@@ -32,6 +32,10 @@ class child {
   child& operator=(const child&) = delete;
   ~child();
 
+  // Ends this process, a child that the test or the library has made. Not exit(): the parent's objects are not the
+  // child's to destroy.
+  [[noreturn]] static void end(int status);
+
   pid_t pid() const { return pid_; }
 
   // The next thing that the child says. Throws when it says nothing within `patience`, has ended, or has failed.

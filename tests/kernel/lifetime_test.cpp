@@ -300,10 +300,10 @@ void daemon_works(const flow& four, const flow& six, bool mode_before_fork) {
     if (daemon < 0) throw std::runtime_error("fork");
     if (daemon > 0) {
       char any;
-      _exit(read(ends[0], &any, 1) == 1 ? 0 : 1);
+      child::end(read(ends[0], &any, 1) == 1 ? 0 : 1);
     }
     if (!mode_before_fork) set_modes();  // which the parent's thread sees accepted
-    if (write(ends[1], "x", 1) != 1) _exit(1);
+    if (write(ends[1], "x", 1) != 1) child::end(1);
     line.wait_for_go();
     try {
       for (ipq_handle* h : {static_cast<ipq_handle*>(first), static_cast<ipq_handle*>(second)}) {
@@ -314,7 +314,7 @@ void daemon_works(const flow& four, const flow& six, bool mode_before_fork) {
     } catch (const std::exception& error) {
       line.say(error.what());
     }
-    _exit(0);
+    child::end(0);
   }};
   siginfo_t ended;
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(parent.pid()), &ended, WEXITED | WNOWAIT), 0);
@@ -342,7 +342,7 @@ TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon_that_sets_the
     const handle first{ipv4, IPQ_COPY_PACKET};
     const pid_t daemon = fork();
     if (daemon < 0) throw std::runtime_error("fork");
-    if (daemon > 0) _exit(0);
+    if (daemon > 0) child::end(0);
     line.wait_for_go();
     const handle second{ipv6, IPQ_COPY_PACKET};
     line.say(nothing_to_read(second) ? "ready" : "refused");
@@ -350,7 +350,7 @@ TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon_that_sets_the
   } catch (const std::exception& error) {
     line.say(error.what());
   }
-  _exit(0);
+  child::end(0);
 }
 
 TEST_F(lifetime, second_handle_may_be_made_in_the_daemon) {

@@ -187,7 +187,7 @@ TEST_F(device_names, need_no_right_once_the_handle_is_made) {
     const inside elsewhere{far_ns()};
     drop_all_capabilities();
     line.say(read_packet(h).packet().outdev_name);
-    _exit(0);  // it can't come back
+    child::end(0);  // it can't come back
   }};
   ASSERT_EQ(program.hear(), "ready");
   flow4().send("out");
@@ -203,7 +203,7 @@ TEST_F(device_names, are_empty_where_the_queues_namespace_is_out_of_reach) {
     const inside elsewhere{far_ns()};
     drop_all_capabilities();
     line.say("'" + std::string{read_packet(h).packet().outdev_name} + "'");
-    _exit(0);  // it can't come back
+    child::end(0);  // it can't come back
   }};
   EXPECT_EQ(other.hear(), "''");
 }

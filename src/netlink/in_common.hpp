@@ -7,7 +7,7 @@
 #include <new>
 #include <type_traits>
 
-namespace ipq::compat {
+namespace ipq::netlink {
 
 /// One T, which is there until the last of the processes has let go of it or has ended.
 template <class T>
@@ -25,10 +25,11 @@ class in_common {
   in_common(const in_common&) = delete;
   in_common& operator=(const in_common&) = delete;
 
+  T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
 
  private:
   T* object_;
 };
 
-}  // namespace ipq::compat
+}  // namespace ipq::netlink
