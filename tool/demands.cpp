@@ -52,6 +52,22 @@ outcome<void> check_repeats(const ruleset& rules, const live_options& options) {
   return {};
 }
 
+// Copies are sent at some hooks alone. Where rules of others feed the queue it is found out packet by packet.
+outcome<void> check_duplicates(const ruleset& rules, const live_options& options) {
+  const auto copy = rules.first_duplicate();
+  if (!copy) return {};
+  const auto selectors = options.selection.selectors();
+  if (!selectors) return std::unexpected(selectors.error());
+  const auto permits = [](const firewall::selector& each) {
+    return each.at == ipq::hook::output || each.at == ipq::hook::postrouting;
+  };
+  if (selectors->empty() || std::ranges::any_of(*selectors, permits)) return {};
+  return fail_at(rules, *copy, wrong_usage,
+                 fmt::format("copies are sent at output and postrouting alone, as elsewhere they would pass by the "
+                             "firewall behind the queue: {} gives no packet that could be copied; select one of these",
+                             selectors->front().text()));
+}
+
 }  // namespace
 
 outcome<void> check_demands(const ruleset& rules, const live_options& options, bool can_copy) {
@@ -71,6 +87,7 @@ outcome<void> check_demands(const ruleset& rules, const live_options& options, b
     return fail_at(rules, *change, wrong_usage, "this takes whole packets, and --copy-range cuts them; leave that out");
   }
   if (auto checked = check_repeats(rules, options); !checked) return checked;
+  if (auto checked = check_duplicates(rules, options); !checked) return checked;
   if (const auto copy = rules.first_duplicate(); copy && !can_copy) {
     return fail_at(rules, *copy, no_rights,
                    "sending copies of packets takes CAP_NET_RAW, which was missing at the start");

@@ -103,7 +103,7 @@ capture=$source/tests/data/captures/interfaces.pcapng
 echo "changes, marks, impairments"
 rules=('set ttl 9, mark 0x7, continue : icmp' 'loss 30%, duplicate 20%, delay 10ms jitter 5ms, accept : udp or icmp')
 for seed in 1 1 2; do
-  "$ipq" replay "$capture" "${rules[@]}" --seed $seed -w "$folder/r" --passed "$folder/p" --json >"$folder/json"
+  "$ipq" replay "$capture" "${rules[@]}" --hook output --seed $seed -w "$folder/r" --passed "$folder/p" --json >"$folder/json"
   sha256sum <"$folder/r" >>"$folder/sums"
   sha256sum <"$folder/p" >>"$folder/passed_sums"
 done
@@ -130,7 +130,7 @@ echo "what no verdict can do, and more than may wait"
 same "the longest packet of IPv4" 65535 "$(tshark -r "$folder/longest" -c 1 -T fields -e ip.len 2>/dev/null)"
 # Live the kernel gives 65531 bytes of the longest, and no verdict can change what is not whole.
 for rule in 'set ttl 9' 'corrupt 100%' 'set ttl 9, delay 1ms' 'duplicate 100%'; do
-  "$ipq" replay "$folder/longest" "$rule" --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
+  "$ipq" replay "$folder/longest" "$rule" --hook output --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
   same "$rule: accepted, not changed" "2 1" "$(verdict "$folder/json" accept) $(value "$folder/json" not_applied)"
   same "$rule: changes" "$([[ $rule = dup* ]] && echo 0 1 || echo 1 0)" \
     "$(value "$folder/json" changed) $(value "$folder/json" duplicates)"
@@ -166,13 +166,17 @@ done
 
 for _ in $(seq 20); do cat "$capture"; done >"$folder/twenty"
 for _ in $(seq 120); do cat "$folder/twenty"; done >"$folder/many"
-"$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
+"$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --hook output --json -w "$folder/r" --passed "$folder/p" >"$folder/json"
 same "accepted, dropped, beyond the bound, delayed, duplicates" "100000 3200 3200 100000 100000" \
   "$(verdict "$folder/json" accept) $(verdict "$folder/json" drop) $(value "$folder/json" delay_refused) $(
     value "$folder/json" delayed) $(value "$folder/json" duplicates)"
 same "packets and duplicates that pass" 200000 "$("$ipq" replay "$folder/p" accept --json | sed -n 's/^  "packets": \([0-9]*\),$/\1/p')"
-"$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --json >"$folder/json.without"
+"$ipq" replay "$folder/many" 'delay 60min, duplicate 100%' --hook output --json >"$folder/json.without"
 cmp "$folder/json" "$folder/json.without" || failed "verdicts are others without --passed"
+for hook in prerouting input forward output postrouting; do
+  "$ipq" replay "$capture" 'duplicate 100%' --hook $hook --json | value /dev/stdin duplicates
+done >"$folder/copies"
+same "duplicates by hook" "0 0 0 43 43" "$(xargs <"$folder/copies")"
 same "recorded drops" 3200 "$("$ipq" replay "$folder/r" accept -w "$folder/all" >/dev/null &&
   "$ipq" compare "$folder/r" "$folder/all" | sed -n 's/.* packets, \([0-9]*\) judged differently/\1/p')"
 "$ipq" replay "$folder/many" 'delay 60min' | grep -q ', 3200 dropped as too many were delayed' ||

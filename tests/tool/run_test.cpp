@@ -2,8 +2,6 @@
 // ipq run with real packets: what its rules do to them, reloads under traffic, metrics, recordings.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -360,59 +358,6 @@ TEST_F(rules, names_of_interfaces_with_several_workers) {
   ASSERT_TRUE(std::regex_search(ended.output, hit, std::regex(" ([0-9]+) +[0-9]+  count hit\n"))) << ended.output;
   EXPECT_GT(std::stoul(hit[1]), 10'000u);
   EXPECT_TRUE(std::regex_search(ended.output, std::regex(" 0 +0  count miss\n"))) << ended.output;
-}
-
-TEST_F(rules, copies_are_sent_once_and_not_judged) {
-  live_command command(on_flow({"duplicate 100%, count seen", "--count", "4"}));
-  send("twice");
-  flow6().send("twice as well");
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(flow4().arrived(), "twice");
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(flow6().arrived(), "twice as well");
-  const auto ended = command.end();
-  EXPECT_TRUE(flow4().nothing_arrived());
-  EXPECT_TRUE(has(ended.output, "4 received, 4 accepted")) << ended.output;
-  EXPECT_TRUE(has(ended.output, "ipq run: 2 copies sent, 0 could not be\n")) << ended.output;
-  EXPECT_TRUE(std::regex_search(ended.output, std::regex(" 2 +[0-9]+  count seen\n"))) << ended.output;
-}
-
-TEST_F(rules, duplicate_broadcasts) {
-  kernel_tests::must_run("ip address add 198.51.100.1/24 broadcast 198.51.100.255 dev near0");
-  kernel_tests::in(far_ns(), [] { return kernel_tests::must_run("ip address add 198.51.100.2/24 dev far0"); });
-  const kernel_tests::udp_socket far{far_ns(), "198.51.100.255", 5007}, near{near_ns(), "198.51.100.1"};
-  const int on = 1;
-  ASSERT_EQ(::setsockopt(near.fd(), SOL_SOCKET, SO_BROADCAST, &on, sizeof on), 0);
-  live_command command({"run", "--select", "output", "udp dport 5007", "duplicate 100%", "--count", "2"});
-  near.send("198.51.100.255", 5007, "to all");
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(far.receive(), "to all");
-  const auto ended = command.end();
-  EXPECT_TRUE(has(ended.output, "ipq run: 1 copies sent, 0 could not be\n")) << ended.output;
-}
-
-// Two interfaces have the same addresses behind them, of which only the link says which is meant.
-TEST_F(rules, duplicates_leave_by_the_link_of_their_packet) {
-  kernel_tests::must_run("ip -batch -",
-                         "link add other0 type veth peer name other1\n"
-                         "link set other0 addrgenmode none up\n"
-                         "link set other1 addrgenmode none up\n"
-                         "address add fe80::1/64 dev other0 nodad\n"
-                         "address add fe80::1/64 dev near0 nodad\n");
-  const kernel_tests::device_tap other{near_ns(), "other0"}, right{far_ns(), "far0"};
-  const auto index_of = [](const char* name) { return static_cast<int>(::if_nametoindex(name)); };
-  live_command command({"run", "--select", "output", "udp dport 5007", "duplicate 100%", "--count", "4"});
-  const kernel_tests::udp_socket near{near_ns(), "::"};
-  for (const char* device : {"near0", "other0"}) {
-    sockaddr_in6 to{};
-    to.sin6_family = AF_INET6;
-    to.sin6_port = htons(5007);
-    to.sin6_addr = {{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
-    to.sin6_scope_id = static_cast<std::uint32_t>(index_of(device));
-    ASSERT_EQ(::sendto(near.fd(), "x", 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to), 1);
-  }
-  for (int i = 0; i < 2; ++i) {
-    EXPECT_FALSE(right.next().empty());
-    EXPECT_FALSE(other.next().empty());
-  }
-  EXPECT_TRUE(has(command.end().output, "ipq run: 2 copies sent, 0 could not be\n"));
 }
 
 TEST_F(rules, seed_makes_loss_the_same) {
@@ -784,13 +729,6 @@ TEST_F(rules, mistakes_are_told_with_a_caret_and_start_nothing) {
   EXPECT_EQ(run({command_path(), "check", "-f", write("rules", "drop\n")}).output, "1 rule: no fault\n");
   EXPECT_EQ(run({command_path(), "check", "drop : [indev=no_such0 outdev=no*]"}).output,
             "ipq check: there is no interface no_such0 now; what tests it waits for one\n1 rule: no fault\n");
-}
-
-TEST_F(rules, copies_need_a_right) {
-  const auto ended =
-      run({"setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", command_path(), "run", "duplicate 10%"});
-  EXPECT_EQ(ended.status, 3) << ended.output;
-  EXPECT_TRUE(has(ended.output, "ipq run: rule 1:1:1: sending copies of packets takes CAP_NET_RAW")) << ended.output;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "compiled.hpp"
+#include "ipq/rule.hpp"
 #include "packet_changes.hpp"
 #include "random.hpp"
 
@@ -42,6 +43,14 @@ std::vector<std::size_t> states_of(const rule& which) {
 
 bool remembers(const rule& which) {
   return !states_of(which).empty();
+}
+
+// A copy leaves as this machine's own. Of a packet that is still to be judged, delivered or forwarded it would pass by
+// the firewall that is to come; of a broadcast that came in, or is bridged, two machines would send copies for ever.
+bool may_be_copied(const packet& which) noexcept {
+  constexpr std::uint8_t bridge = 7;  // NFPROTO_BRIDGE
+  const auto at = static_cast<ipq::hook>(which.hook);
+  return which.family != bridge && (at == ipq::hook::output || at == ipq::hook::postrouting);
 }
 
 time up_to(random& numbers, time limit) noexcept {
@@ -243,7 +252,7 @@ struct engine::state {
     }
     if (changes.is_changed()) made.verdict = made.verdict.with_payload(changes.bytes());
     if (made.duplicates > 0) {
-      made.duplicate = changes.whole();
+      if (may_be_copied(*original)) made.duplicate = changes.whole();
       if (made.duplicate.empty()) {
         made.duplicates = 0;
         fall_short(duplicated_by);

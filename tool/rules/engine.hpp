@@ -38,7 +38,8 @@ struct decision {
   time delay{};                ///< carry the verdict out when this has passed; never negative
   bool lost = false;           ///< dropped by `loss` or `rate`
   bool not_applied = false;    ///< something that was to be changed could not be: the packet is as it was in that point
-  std::uint32_t duplicates = 0;            ///< send `duplicate` so many times, after the same delay
+  std::uint32_t duplicates = 0;            ///< send `duplicate` so many times, after the same delay; 0 but at output
+                                           ///< and postrouting
   std::span<const std::byte> duplicate;    ///< the packet with its changes and all checksums; empty if duplicates is 0
   std::span<const std::size_t> records;    ///< indices into ruleset::record_files(): record the packet as it came
   std::span<const std::string_view> logs;  ///< prefixes of the lines to log, in order; "" is a line without one

@@ -282,6 +282,25 @@ TEST(engine, duplicates) {
   EXPECT_EQ(plain.counts()[0].not_applied, 1u);
 }
 
+TEST(engine, duplicates_what_no_firewall_is_left_for) {
+  engine judge = make_engine("duplicate 100%");
+  std::string copied;
+  for (std::uint8_t hook = 0; hook <= 4; ++hook) {
+    packet which = make_packet(dns);
+    which.hook = hook;
+    const auto& made = judge.judge(which, 0s);
+    copied += made.duplicates == 1 ? 'x' : '.';
+    EXPECT_EQ(made.duplicate.empty(), made.duplicates == 0);
+    EXPECT_EQ(made.not_applied, made.duplicates == 0);
+    EXPECT_EQ(made.verdict.value(), 1u);
+    // A bridge would flood its copy, a neighbour's copy of that, and so on.
+    which.family = 7;
+    EXPECT_EQ(judge.judge(which, 0s).duplicates, 0u);
+  }
+  EXPECT_EQ(copied, "...xx");
+  EXPECT_EQ(judge.counts()[0].not_applied, 8u);
+}
+
 TEST(engine, corrupts_one_bit_and_leaves_the_checksum_wrong) {
   engine judge = make_engine("corrupt 100%");
   for (const auto* bytes : {&dns, &web, &ping, &dns6}) {
