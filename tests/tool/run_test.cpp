@@ -211,6 +211,7 @@ TEST_F(rules, corrupt_changes_one_bit_and_no_checksum_hides_it) {
   for (std::size_t i = 0; i < sent.size(); ++i)
     bits += std::popcount(static_cast<unsigned>(packet[28 + i]) ^ static_cast<unsigned char>(sent[i]));
   EXPECT_LE(bits, 1) << "in the headers, or here";
+  EXPECT_TRUE(flow4().nothing_arrived()) << "its checksum, which the interface was to make, is wrong";
 }
 
 TEST_F(rules, mark_is_seen_by_the_rules_that_follow) {

@@ -54,6 +54,26 @@ TEST_F(segments, come_whole_with_gso_and_cut_without) {
   }
 }
 
+// The kernel makes the checksums of segments that it cuts, which would hide what was corrupted before.
+TEST_F(segments, corrupted_bytes_never_arrive) {
+  std::string sent;
+  for (int i = 0; sent.size() < (1u << 20); ++i) sent += std::to_string(i) + ' ';
+  for (const bool gso : {false, true}) {
+    std::vector<std::string> words{"run", "--max-length", "10000",  "--seed",
+                                   "3",   "--select",     "output", "tcp dport 5001"};
+    // What is longer than the interface takes is several.
+    words.emplace_back(gso ? "corrupt 100%, count hit : greater 1501" : "corrupt 3%, count hit : greater 1000");
+    if (gso) words.emplace_back("--gso");
+    live_command command(words);
+    EXPECT_TRUE(through_tcp(sent) == sent);
+    const auto ended = command.interrupt();
+    EXPECT_EQ(ended.status, 0) << ended.output;
+    const auto hit = packets_counted(ended.output, "hit");
+    EXPECT_GT(hit, 3u) << ended.output;
+    EXPECT_EQ(has(ended.output, "(" + std::to_string(hit) + " could not be changed)"), gso) << ended.output;
+  }
+}
+
 // A datagram of three fragments, which are put together behind the hook.
 TEST_F(segments, fragments_are_judged_one_by_one) {
   const std::string payload(3000, 'f');

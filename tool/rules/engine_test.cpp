@@ -336,6 +336,26 @@ TEST(engine, corrupts_one_bit_and_leaves_the_checksum_wrong) {
   EXPECT_TRUE(judge.judge(make_packet(bare), 0s).not_applied);
 }
 
+// The kernel cuts them and makes checksums of what it finds, so that nobody would notice.
+TEST(engine, leaves_segments_that_are_not_cut_yet_uncorrupted) {
+  engine judge = make_engine("corrupt 100%, set ttl 5");
+  packet several = make_packet(web);
+  several.gso = true;
+  const auto& made = judge.judge(several, 0s);
+  EXPECT_TRUE(made.not_applied);
+  EXPECT_EQ(judge.counts()[0].not_applied, 1u);
+  const auto payload = made.verdict.payload();
+  EXPECT_TRUE(has_right_checksums(payload));
+  EXPECT_TRUE(std::ranges::equal(payload.subspan(20), std::span(web).subspan(20)));
+  // One segment whose checksum is not ready: what is written back has one, and the kernel leaves it.
+  auto bytes = web;
+  write_be16(bytes, 36, 0);
+  packet unfinished = make_packet(bytes);
+  unfinished.checksum_not_ready = true;
+  EXPECT_FALSE(judge.judge(unfinished, 0s).not_applied);
+  EXPECT_FALSE(has_right_checksums(judge.judge(unfinished, 0s).verdict.payload()));
+}
+
 TEST(engine, reorders) {
   engine judge = make_engine("reorder 25% within 20ms");
   int held = 0;

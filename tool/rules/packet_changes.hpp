@@ -29,7 +29,8 @@ class packet_changes {
   [[nodiscard]] bool apply(const replace_bytes& what);
 
   /// Turns a bit behind the IP header, which one the number says, and leaves the checksum wrong. Nothing may be applied
-  /// any more. False if there is no such bit, or the packet can't be changed.
+  /// any more. False if there is no such bit, the packet can't be changed, or it is of segments that are not cut yet,
+  /// whose checksums would be made right.
   [[nodiscard]] bool corrupt(std::uint64_t number);
 
   /// Whether it was changed since begin().
