@@ -385,6 +385,26 @@ std::string random_bytes(std::size_t size) {
   return made;
 }
 
+// Held where it is sent, TCP would send two packets in that time.
+TEST_F(rules, delay_what_comes_to_a_tcp_connection) {
+  live_command command({"run", "--select", "input", "tcp sport 5001", "delay 20ms, count held"});
+  const std::string sent = random_bytes(4 << 20);
+  const kernel_tests::tcp_listener listener(far_ns(), far_address, 5001);
+  std::string received;
+  std::jthread receiver([&] { received = receive_text(listener); });
+  const auto begun = steady::now();
+  const auto connection = kernel_tests::tcp_connect(near_ns(), far_address, 5001);
+  EXPECT_GE(steady::now() - begun, 20ms);
+  send_text(connection.get(), sent);
+  receiver.join();
+  EXPECT_TRUE(received == sent);
+  const auto ended = command.interrupt();
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  std::smatch held;
+  ASSERT_TRUE(std::regex_search(ended.output, held, std::regex(" ([0-9]+) +[0-9]+  count held\n"))) << ended.output;
+  EXPECT_GT(std::stoul(held[1]), 10u) << ended.output;
+}
+
 // Rules are read again, over and over, while a TCP connection and datagrams go through them: every byte arrives, every
 // datagram meets the old rules or the new ones.
 TEST_F(rules, reload_under_traffic_loses_and_misjudges_nothing) {
