@@ -164,8 +164,9 @@ void live_session::announce() const {
   const char* const full = options_->fail_open      ? "pass (--fail-open)"
                            : options_->fails_open() ? "pass (--fail open)"
                                                     : "are dropped";
-  std::string policy = fmt::format("when the queue is full, packets {}; when nobody listens, {}", full,
-                                   selected_ ? "they are dropped" : "the rule that queues them decides");
+  std::string policy =
+      fmt::format("when the queue is full, packets {}; when nobody listens{}", full,
+                  selected_ ? " while it runs, they are dropped" : ", the rule that queues them decides");
   if (selected_ && !options_->fail_open) policy = options_->selection.policy_text();
   say("ipq {}: serving {}; {}\n", command_, which, policy);
   if (selected_) say("ipq {}: packets are selected by {}\n", command_, selected_->description());

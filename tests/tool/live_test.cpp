@@ -78,7 +78,8 @@ TEST_F(live, watch_prints_what_it_accepts) {
   const auto ended = watch.end();
   EXPECT_EQ(ended.status, 0) << ended.output;
   const std::regex wanted(
-      "ipq watch: serving queue 0; when nobody listens or the queue is full, packets are dropped \\(--fail closed\\)\n"
+      "ipq watch: serving queue 0; while it runs, packets that find the queue full, or nobody listening, are dropped "
+      "\\(--fail closed\\)\n"
       "ipq watch: packets are selected by [^\n]*\n"
       "output near0 uid [0-9]+ IP 192\\.0\\.2\\.1\\.[0-9]+ > 192\\.0\\.2\\.2\\.5000: UDP, length 5\n"
       "\t0x0000:  4500 0021 [0-9a-f ]{29}\n"
@@ -184,7 +185,8 @@ TEST_F(live, count_is_exact_and_the_rest_falls_to_the_policy) {
 TEST_F(live, fail_open_is_about_the_full_queue_alone) {
   const auto ended = live_command(on_flow({"watch", "--fail-open", "--for", "1ms"})).end();
   EXPECT_TRUE(
-      has(ended.output, "when the queue is full, packets pass (--fail-open); when nobody listens, they are dropped\n"))
+      has(ended.output,
+          "when the queue is full, packets pass (--fail-open); when nobody listens while it runs, they are dropped\n"))
       << ended.output;
 }
 

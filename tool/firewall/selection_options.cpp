@@ -24,7 +24,8 @@ void selection_options::add_to(command_line& line) {
                     "queue what matches at prerouting, input, forward, output or postrouting, as long as this runs; "
                     "MATCH in nft's words, '' for all; may be repeated");
   line.add_option("--fail", "open|closed", policy_, parse_policy,
-                  "packets pass (open) or are dropped (closed, the default) when nobody listens or the queue is full");
+                  "packets pass (open) or are dropped (closed, the default) when nobody listens or the queue is full, "
+                  "while the command runs");
   line.add_flag("--dry-run", dry_run_, "only print the rules that --select makes");
 }
 
@@ -58,7 +59,7 @@ outcome<std::optional<selection>> selection_options::install(const queue_range& 
 }
 
 std::string selection_options::policy_text() const {
-  return fmt::format("when nobody listens or the queue is full, packets {}",
+  return fmt::format("while it runs, packets that find the queue full, or nobody listening, {}",
                      policy_ == fail_policy::open ? "pass (--fail open)" : "are dropped (--fail closed)");
 }
 

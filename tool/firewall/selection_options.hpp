@@ -32,7 +32,8 @@ class selection_options {
   /// Installs what was selected; nullopt where nothing was.
   [[nodiscard]] outcome<std::optional<selection>> install(const queue_range& queues) const;
 
-  /// "when nobody listens or the queue is full, packets are dropped (--fail closed)": to be said at the start.
+  /// "while it runs, packets that find the queue full, or nobody listening, are dropped (--fail closed)": to be said at
+  /// the start.
   [[nodiscard]] std::string policy_text() const;
 
  private:

@@ -48,7 +48,7 @@ TEST(selection_options, none_is_nothing_to_install) {
   ASSERT_TRUE(installed);
   EXPECT_FALSE(*installed);
   EXPECT_EQ(line.options.policy_text(),
-            "when nobody listens or the queue is full, packets are dropped (--fail closed)");
+            "while it runs, packets that find the queue full, or nobody listening, are dropped (--fail closed)");
 }
 
 TEST(selection_options, wrong_ones_are_refused) {
