@@ -26,7 +26,7 @@ void output::write(fmt::memory_buffer& lines) {
   {
     const std::lock_guard guard(lock_);
     if (error_ != 0) {
-      // Nobody reads them any more, and the command ends.
+      // They have nowhere to go any more.
     } else if (waiting_.size() == 0) {
       std::swap(waiting_, lines);
     } else if (waiting_.size() + lines.size() <= room) {

@@ -17,7 +17,7 @@ namespace tool {
 
 /// Lines wait in bounded memory for a thread that writes them to a descriptor: whoever judges packets does not wait,
 /// since the way to the reader may lead through the very queue. What finds no room is left out and counted. An error
-/// ends the writing: the reader of a pipe is gone, the disk is full.
+/// ends the writing, the reader of a pipe is gone or the disk is full: what comes then is left out, uncounted.
 class output {
  public:
   static constexpr std::size_t room = std::size_t{8} << 20;  ///< bytes that may wait
@@ -28,8 +28,8 @@ class output {
   /// As finish().
   ~output() { finish(); }
 
-  /// Starts the thread. `failed` is called by it once, when writing has failed. Failure: failed, the
-  /// system has no more threads.
+  /// Starts the thread. `failed` is called by it once, when writing has failed and error() says why. Failure: failed,
+  /// the system has no more threads.
   [[nodiscard]] outcome<void> start(std::function<void()> failed);
 
   /// Takes all of `lines`, or none of them, and empties it. Does not wait. What is larger than `room` is taken where

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // ipq run: judges packets by rules, as ipq-rules(5) describes them.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <deque>
 #include <optional>
@@ -147,7 +149,7 @@ class run {
     to_.finish();
     if (served && !written) return written;
     if (served && to_.error() != 0 && to_.error() != EPIPE) {
-      return fail(failed, fmt::format("write to standard output: {}", ipq::tool::rules::file_reason(to_.error())));
+      return fail(failed, fmt::format("{}; lines of log are missing there", log_failure()));
     }
     return served;
   }
@@ -220,7 +222,7 @@ class run {
   }
 
   outcome<void> prepare() {
-    if (auto started = to_.start([this] { session_->stop(); }); !started) return started;
+    if (auto started = to_.start([this] { end_log(); }); !started) return started;
     if (auto opened = serve_metrics(); !opened) return opened;
     // Last, as it empties files that were there.
     if (auto opened = recordings_.open(make_interface_names); !opened) return opened;
@@ -229,6 +231,22 @@ class run {
     recordings_.keep();
     rule_handler::replace(pointers_, {rules_, *std::move(recorders)});
     return {};
+  }
+
+  [[nodiscard]] std::string log_failure() const {
+    return fmt::format("write to standard output: {}", ipq::tool::rules::file_reason(to_.error()));
+  }
+
+  // A firewall does not end because a disk is full; by the end of its reader somebody tells it to. Called by the thread
+  // that prints.
+  void end_log() {
+    if (to_.error() == EPIPE) {
+      session_->stop();
+      return;
+    }
+    // Whoever waits for a stopped terminal would not end.
+    pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (::poll(&ready, 1, 0) == 1) say("ipq run: {}; traffic goes on, and nothing more is printed\n", log_failure());
   }
 
   outcome<void> serve_metrics() {

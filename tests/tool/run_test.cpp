@@ -594,6 +594,25 @@ TEST_F(rules, full_disk_ends_no_traffic_and_is_told) {
   EXPECT_TRUE(std::regex_search(ended.output, wanted)) << ended.output;
 }
 
+TEST_F(rules, log_that_cannot_be_written_ends_no_traffic_and_is_told) {
+  live_command command(on_flow({"log, drop : udp[8] = 0x78", "accept"}),
+                       {"bash", "-c", "exec \"$@\" >/dev/full 2>\"$0\"", path("said")});
+  const auto said = [&] {
+    std::ifstream from(path("said"));
+    return std::string((std::istreambuf_iterator<char>(from)), {});
+  };
+  const std::string failure = "ipq run: write to standard output: No space left on device: make room there, or ";
+  send("x");
+  wait_until("it is told at once", [&] { return has(said(), failure); });
+  EXPECT_TRUE(has(said(), "; traffic goes on, and nothing more is printed\n")) << said();
+  for (const char* each : {"x", "y"}) send(each);
+  EXPECT_EQ(flow4().arrived(), "y");
+  EXPECT_TRUE(flow4().nothing_arrived());
+  EXPECT_EQ(command.interrupt().status, 1);
+  EXPECT_TRUE(has(said(), "3 received, 1 accepted, 2 dropped")) << said();
+  EXPECT_TRUE(has(said(), "write to another place; lines of log are missing there\n")) << said();
+}
+
 TEST_F(rules, second_signal_ends_a_recording_that_nobody_reads) {
   ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
   const kernel_tests::descriptor reader(::open(path("fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open");
