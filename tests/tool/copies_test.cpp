@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <fstream>
 #include <optional>
 #include <regex>
 #include <string>
@@ -98,7 +99,7 @@ TEST_F(copies, pass_by_no_firewall_of_the_machine) {
 }
 
 TEST_F(copies, pass_by_no_firewall_of_a_router) {
-  must_run("sysctl -qw net.ipv4.ip_forward=1");
+  std::ofstream("/proc/sys/net/ipv4/ip_forward") << 1;
   must_run("ip -batch -",
            "link add behind type veth peer name beyond\n"
            "link set behind up\n"
