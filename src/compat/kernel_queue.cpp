@@ -139,10 +139,13 @@ void kernel_queue::leave(const kernel_handle& who) {
     // A child of fork() that lets go of its copy must not judge the packets of its parent.
     if (members_[1 - index].who == nullptr || !relay_ || (inherited_ && !relay_->serves())) return;
     if (reader_unshared_ == index) left_unshared = std::exchange(last_unshared_, std::nullopt);
-    forget_mode(index);
-    // What can fail is memory; the kernel then goes on with more than is needed.
-    if (told_->modes[1 - index].set && bound()) {
-      static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));
+    // Another process may go on with this member, as a child that has become a daemon.
+    if (told_->processes == 1) {
+      forget_mode(index);
+      // What can fail is memory; the kernel then goes on with more than is needed.
+      if (told_->modes[1 - index].set && bound()) {
+        static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));
+      }
     }
   }
   if (left_unshared) drop(*left_unshared, true);
@@ -409,6 +412,7 @@ std::optional<std::size_t> kernel_queue::route_packet(std::span<std::byte>& data
 void kernel_queue::before_fork() {
   if (relay_) relay_->before_fork();
   mutex_.lock();
+  ++told_->processes;
 }
 
 void kernel_queue::after_fork_in_parent() {

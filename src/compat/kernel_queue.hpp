@@ -47,6 +47,9 @@ class kernel_queue final : public shared_between_handles {
   /// Opens the socket; the queue belongs to nobody yet. Errors: those of opening a socket. Throws std::bad_alloc.
   [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
                                                                   std::uint16_t number);
+  ~kernel_queue() { --told_->processes; }
+  kernel_queue(const kernel_queue&) = delete;
+  kernel_queue& operator=(const kernel_queue&) = delete;
 
   /// `who` wants as many packets to wait as its options say: room for them, of any size, or as much of it as the
   /// process may have. A program that sets SO_RCVBUF itself afterwards has what it asked for.
@@ -142,7 +145,8 @@ class kernel_queue final : public shared_between_handles {
     };
     std::atomic<bool> bound = false;
     std::atomic<std::uint32_t> bind_attempt = 0;
-    std::array<mode, 2> modes{};  ///< IPv4, IPv6
+    std::atomic<std::uint32_t> processes = 1;  ///< that have the queue; more, where one has ended without a word
+    std::array<mode, 2> modes{};               ///< IPv4, IPv6
     static_assert(std::atomic<copy_parameters>::is_always_lock_free);
   };
   class lock;

@@ -336,6 +336,34 @@ TEST_F(lifetime, two_handles_made_before_daemon_work_in_the_daemon_that_sets_the
   daemon_works(flow4().rule(), flow6().rule(), false);
 }
 
+// As a function of atexit(3) does in the parent.
+TEST_F(lifetime, parent_that_destroys_its_handles_leaves_the_modes_of_its_child) {
+  flow4().rule();
+  child parent{[](const child::line& line) {
+    handle first{ipv4, IPQ_COPY_PACKET}, second{ipv6, IPQ_COPY_META};
+    const pid_t daemon = fork();
+    if (daemon < 0) throw std::runtime_error("fork");
+    if (daemon > 0) {
+      first.destroy();
+      second.destroy();
+      child::end(0);
+    }
+    line.wait_for_go();
+    line.say("reading");
+    const message got = read_packet(first);
+    line.say(std::to_string(got.packet().data_len));
+    set_verdict(first, got.id());
+    child::end(0);
+  }};
+  siginfo_t ended;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(parent.pid()), &ended, WEXITED | WNOWAIT), 0);
+  parent.go();
+  ASSERT_EQ(parent.hear(), "reading");
+  flow4().send("four");
+  EXPECT_EQ(parent.hear(), "32");
+  EXPECT_EQ(flow4().arrived(), "four");
+}
+
 // Runs in a process that makes a handle, starts a daemon and ends.
 [[noreturn]] void daemon_makes_the_second_handle(const child::line& line) {
   try {
