@@ -79,8 +79,14 @@ struct queue_options {
 /// that is not; and none does once a verdict was refused, as that packet waits on. To know, the thread looks for its
 /// CAP_NET_ADMIN before it sends (capget(2)).
 ///
-/// fork(2): the queue is served by whichever process receives. The copy of a child that has not received sends nothing
-/// when it or its held packets are destroyed.
+/// fork(2): a packet is its receiver's. Parent and children may receive from one queue, each its own packets, and
+/// events that may be about the others' verdicts. Once a second process has received, verdicts go out one by one for
+/// good, and none of them accepts at its end what waits: it is dropped when the last one has closed. A child's copy
+/// does nothing by itself with what its parent has: what the child decides of that goes at once, the rest it leaves.
+/// With its first receive the batch that it inherited ends, and its counters begin at 0. A parent that leaves the queue
+/// to a child and closes its own copy before that has received deals with what waits as at_close says, unless it ends
+/// by _exit(2). Before Linux 4.14 a child can't be told from its parent: there one of them alone may use the queue
+/// after a fork.
 class queue final : public source {
  public:
   /// Binds. Errors: EPERM the right is missing (CAP_NET_ADMIN in the network namespace); EBUSY somebody has the number,

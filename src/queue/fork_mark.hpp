@@ -10,24 +10,21 @@
 
 namespace ipq::queues {
 
-/// Set when it is made. In a child of fork() it is not set until the child sets it.
+/// In a child of fork() it is not set until the child sets it.
 class fork_mark {
  public:
   /// Throws std::bad_alloc.
-  fork_mark() {
+  explicit fork_mark(bool set) {
     void* const page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) throw std::bad_alloc();
     ::madvise(page, size, MADV_WIPEONFORK);  // Linux 4.14; before, a child takes itself for its parent
-    flag_ = new (page) std::atomic<bool>(true);
+    flag_ = new (page) std::atomic<bool>(set);
   }
   fork_mark(const fork_mark&) = delete;
   fork_mark& operator=(const fork_mark&) = delete;
   ~fork_mark() { ::munmap(flag_, size); }
 
-  void set() noexcept {
-    if (!is_set()) [[unlikely]]
-      flag_->store(true, std::memory_order_relaxed);
-  }
+  void set() noexcept { flag_->store(true, std::memory_order_relaxed); }
   [[nodiscard]] bool is_set() const noexcept { return flag_->load(std::memory_order_relaxed); }
 
  private:

@@ -18,6 +18,7 @@
 #include "queue/delay.hpp"
 #include "queue/outgoing.hpp"
 #include "queue/pacer.hpp"
+#include "queue/readers.hpp"
 #include "queue/sender.hpp"
 #include "wire/bytes.hpp"
 #include "wire/message.hpp"
@@ -91,6 +92,7 @@ class queue::core {
   [[nodiscard]] statistics stats() const;
 
  private:
+  void take_over();
   result<void> flush();
   result<void> finish_batch();
   result<void> go_idle();
@@ -147,10 +149,14 @@ class queue::core {
   std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
   std::atomic<std::uint64_t> malformed_ = 0;
   std::uint32_t last_id_ = 0;
+  queues::readers readers_;
   std::shared_ptr<queues::sender> sender_;
+  std::vector<std::shared_ptr<queues::sender>> inherited_;  ///< by a child of fork(), which may hold packets of theirs
+  std::atomic<const queues::sender*> counting_ = sender_.get();  ///< for other threads: sender_, but for a moment
 };
 
 queue::core::~core() {
+  for (const auto& each : inherited_) each->forget();
   if (!socket_) return;  // given away
   if (!sender_->is_ours()) {
     sender_->forget();
@@ -158,7 +164,8 @@ queue::core::~core() {
   }
   const auto finished = finish_batch();
   const auto closed = sender_->close();
-  if (options_.at_close != queue_options::closing::accept_waiting) return;
+  // What waits may be another process's, which is about to judge it.
+  if (options_.at_close != queue_options::closing::accept_waiting || !readers_.have_no_other()) return;
   // What could not be sent may be a drop, which must not become an accept, as what was refused.
   if (!finished || !closed || sender_->any_refused_but_accept()) return;
   // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare. What the one
@@ -180,6 +187,24 @@ void queue::core::take_foreign(const packet& of_another) noexcept {
   static_cast<void>(unasked.send(socket_));
 }
 
+/// Before this process receives. What its parent has received, or was given by whoever had the queue, is the parent's
+/// to decide: a copy must not.
+void queue::core::take_over() {
+  if (readers_.have_this_process()) [[likely]]
+    return;
+  if (!sender_->is_ours()) {
+    // Nothing of the old one is locked, as a thread of the parent may have done that.
+    std::erase_if(inherited_, [](const auto& each) { return each.use_count() == 1; });
+    inherited_.reserve(inherited_.size() + 1);
+    inherited_.push_back(std::exchange(sender_, std::make_shared<queues::sender>(socket_, options_)));
+    counting_ = sender_.get();
+    count_ = undecided_ = 0;
+    received_ = malformed_ = 0;
+    idle_ = false;
+  }
+  if (!readers_.add_this_process()) unread_ = {}, next_unread_ = 0;
+}
+
 result<void> queue::core::finish_batch() {
   if (undecided_ != 0) {
     for (answer& each : answers()) {
@@ -194,7 +219,8 @@ result<void> queue::core::finish_batch() {
 }
 
 result<void> queue::core::flush() {
-  const auto sent = sender_->flush(answers());
+  if (!sender_->is_ours()) return {};
+  const auto sent = sender_->flush(answers(), readers_.have_no_other());
   if (sent) late_.restart();
   return sent;
 }
@@ -225,7 +251,7 @@ result<int> queue::core::release() {
 }
 
 result<void> queue::core::go_idle() {
-  if (idle_) return {};
+  if (idle_ || !sender_->is_ours()) return {};
   idle_ = true;
   return sender_->set_reader_waits(true);
 }
@@ -271,8 +297,12 @@ result<std::size_t> queue::core::sleep_for_packets(clock::time_point deadline) {
 }
 
 batch_result queue::core::receive(clock::time_point deadline, bool wait_for_it) {
+  try {
+    take_over();
+  } catch (const std::bad_alloc&) {
+    return failed("receive", ENOMEM);
+  }
   // Views into the batch end here; should sending fail they stay, and so do the verdicts.
-  sender_->take_over();
   if (const auto sent = finish_batch(); !sent) return std::unexpected(sent.error());
   const std::size_t before = std::exchange(count_, 0);
   events_.clear();
@@ -421,13 +451,13 @@ result<void> queue::core::set_verdict(const packet& which, const verdict& given)
   if (!payload.empty()) {
     if (payload.size() > wire::max_payload) return failed("set verdict", EINVAL);
     if (packet_of(its).truncated) return failed("set verdict", EMSGSIZE);
-    if (!arena_.contains(payload)) {
-      // The bytes are the program's again when we return.
-      if (const auto sent = flush(); !sent) return sent;
-      if (const auto sent = sender_->send_now(its.id, given); !sent) return sent;
-      its.how = answer::state::sent;
-      return --undecided_ == 0 ? end_batch() : result<void>{};
-    }
+  }
+  // The bytes are the program's again when we return; and a child's copy of a batch collects nothing.
+  if ((!payload.empty() && !arena_.contains(payload)) || !sender_->is_ours()) {
+    if (const auto sent = flush(); !sent) return sent;
+    if (const auto sent = sender_->send_now(its.id, given); !sent) return sent;
+    its.how = answer::state::sent;
+    return --undecided_ == 0 ? end_batch() : result<void>{};
   }
   its.how = answer::state::decided;
   its.given = given;
@@ -464,7 +494,7 @@ std::optional<statistics::kernel> queue::core::read_kernel() const {
 }
 
 statistics queue::core::stats() const {
-  return sender_->stats(received_, [this](statistics& now) {
+  return counting_.load()->stats(received_, [this](statistics& now) {
     now.malformed = malformed_;
     now.receive_buffer = socket_.receive_buffer();
     if (!counters_) return;

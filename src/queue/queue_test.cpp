@@ -594,7 +594,21 @@ TEST_F(scripted_queue_test, verdict_of_a_holder_while_the_queue_closes) {
   }
 }
 
-TEST_F(scripted_queue_test, copy_of_a_child_judges_nothing_until_it_receives) {
+/// What `act` does in a child of fork(), which then ends. Returns the number of verdicts that it gave.
+std::size_t in_a_child(netlink::scripted_kernel& kernel, auto act) {
+  const std::size_t before = kernel.verdicts().size();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    act();
+    ::_exit(0);
+  }
+  int status = 1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  return kernel.verdicts().size() - before;
+}
+
+TEST_F(scripted_queue_test, copy_of_a_child_judges_nothing_by_itself) {
   for (const bool receives : {false, true}) {
     queue q = open({.number = number,
                     .unanswered = verdict::accept().with_mark(1),
@@ -605,22 +619,78 @@ TEST_F(scripted_queue_test, copy_of_a_child_judges_nothing_until_it_receives) {
     ASSERT_TRUE(held);
     ASSERT_TRUE(q.set_verdict(got[1], verdict::accept().with_mark(2)));
     const std::size_t before = kernel.verdicts().size();
-    const pid_t child = ::fork();
-    if (child == 0) {
+    const auto given = in_a_child(kernel, [&] {
       if (receives) static_cast<void>(q.try_receive());
       { const queue copy = std::move(q); }
       { const held_packet copy = *std::move(held); }
-      ::_exit(0);
-    }
-    int status = 1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_EQ(status, 0);
-    EXPECT_EQ(kernel.verdicts().size() != before, receives);
-    if (receives) continue;
+    });
+    EXPECT_EQ(given, 0u) << receives;
     EXPECT_TRUE(q.set_verdict(got[2], verdict::drop()));
     EXPECT_TRUE(std::move(*held).set_verdict(verdict::drop()));
     EXPECT_TRUE(q.flush());
     EXPECT_EQ(kernel.verdicts().size(), before + 3);
+  }
+}
+
+TEST_F(scripted_queue_test, what_a_child_itself_decides_goes_at_once) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  for (int i = 0; i < 4; ++i) arrive();
+  const batch got = must_receive(q);
+  auto held = q.hold(got[0]), other = q.hold(got[1]);
+  ASSERT_TRUE(held && other);
+  const auto given = in_a_child(kernel, [&] {
+    if (!q.set_verdict(got[2], verdict::accept()) || q.stats().accepted != 1) ::_exit(1);
+    if (!std::move(*held).set_verdict(verdict::accept())) ::_exit(1);
+    if (const auto none = q.try_receive(); none || !none.error().is(ETIMEDOUT)) ::_exit(1);
+    if (q.stats().accepted != 0 || q.stats().undecided != 0) ::_exit(1);
+    if (!std::move(*other).set_verdict(verdict::accept())) ::_exit(1);
+  });
+  EXPECT_EQ(given, 3u);
+  EXPECT_EQ(waiting(), std::vector<std::uint32_t>{4});
+}
+
+// As a daemon does: its parent opens the queue and ends.
+TEST_F(scripted_queue_test, child_that_alone_has_received_has_all_that_its_parent_would) {
+  queue q = open({.number = number, .at_close = queue_options::closing::accept_waiting});
+  for (int i = 0; i < 70; ++i) arrive();
+  const std::size_t before = kernel.requests().size();
+  const auto given = in_a_child(kernel, [&] {
+    for (const packet& each : must_receive(q)) static_cast<void>(q.set_verdict(each, verdict::drop()));
+    const queue closed = std::move(q);
+  });
+  EXPECT_EQ(given, 70u);
+  EXPECT_EQ(kernel.requests()[before].type, wire::message_verdict_batch);
+  EXPECT_EQ(kernel.verdicts()[63].value, 0u);
+  EXPECT_EQ(kernel.verdicts()[64].value, 1u);
+  arrive();
+  { const queue closed = std::move(q); }
+  kernel.settle();
+  EXPECT_EQ(kernel.verdicts().size(), 70u) << "the child may have had it";
+}
+
+TEST_F(scripted_queue_test, only_the_first_process_answers_what_the_one_before_has_left) {
+  for (const bool parent_first : {true, false}) {
+    queue q = open({.number = number, .unanswered = verdict::accept().with_mark(9)}, 0xffff, true);
+    arrive();  // read by the one before adopt()
+    std::byte buffer[512];
+    ASSERT_GE(::recv(q.fd(), buffer, sizeof buffer, 0), 0);
+    arrive();
+    if (parent_first) {
+      static_cast<void>(q.set_verdict(must_receive(q)[0], verdict::drop()));
+      arrive();
+      const auto given = in_a_child(kernel, [&] { static_cast<void>(must_receive(q)), static_cast<void>(q.flush()); });
+      EXPECT_EQ(given, 0u);
+    } else {
+      const auto given = in_a_child(kernel, [&] { static_cast<void>(must_receive(q)), static_cast<void>(q.flush()); });
+      EXPECT_EQ(given, 1u);
+      arrive();
+      static_cast<void>(q.set_verdict(must_receive(q)[0], verdict::drop()));
+    }
+    EXPECT_EQ(waiting(), std::vector<std::uint32_t>{parent_first ? 3u : 2u}) << "which the child has";
+    const auto given = kernel.verdicts();
+    ASSERT_GE(given.size(), 2u);
+    EXPECT_EQ(given[given.size() - 2].id, 1u);
+    EXPECT_EQ(given[given.size() - 2].mark, 9u);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <numeric>
+#include <thread>
 
 #include "netlink/capability.hpp"
 
@@ -101,8 +102,9 @@ void sender::answer_all_before(std::uint32_t id) noexcept {
   all_before_ = id;
 }
 
-result<void> sender::flush(std::span<answer> batch) {
+result<void> sender::flush(std::span<answer> batch, bool alone) {
   const std::lock_guard locked(mutex_);
+  if (!alone) all_before_.reset();
   if (all_before_) {
     if (!out_.has_room_for(unanswered_)) {
       if (const auto sent = send_out(); !sent) return sent;
@@ -114,8 +116,8 @@ result<void> sender::flush(std::span<answer> batch) {
   // A batch verdict hits every waiting packet up to its id, so it takes that all of these are decided: earlier batches'
   // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
   // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet). A packet whose verdict was
-  // refused waits on.
-  bool all_decided = merges_ && held_ == 0;
+  // refused waits on. What other processes have read from the socket, after a fork, nobody here knows.
+  bool all_decided = merges_ && alone && held_ == 0;
   for (std::size_t i = 0; i < batch.size();) {
     const answer& first = batch[i];
     if (first.how != answer::state::decided) {
@@ -161,6 +163,7 @@ void sender::hold() {
 result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
   const std::lock_guard locked(mutex_);
   if (to_ == nullptr) return failed("set verdict", ENODEV);
+  if (!is_ours()) return send_alone(id, given);  // what is collected here its parent sends
   if (!given.payload().empty()) {
     // The bytes are the caller's only until we return; what was decided before goes before.
     if (const auto added = add_held(); !added) return added;
@@ -176,7 +179,7 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
 }
 
 void sender::give_up_held(std::uint32_t id) noexcept {
-  if (!ours_.is_set()) return;  // a child's copy; the packet is still its parent's
+  if (!is_ours()) return;  // a child's copy; the packet is still its parent's
   const std::lock_guard locked(mutex_);
   if (to_ == nullptr) return;
   ++counted_.unanswered;
@@ -258,6 +261,16 @@ bool sender::close_unless_held() noexcept {
   if (held_ != 0) return false;
   to_ = nullptr;
   return true;
+}
+
+void sender::forget() noexcept {
+  // A thread of the parent may have had the lock: then it is never free again, and nobody here is behind it.
+  std::unique_lock locked(mutex_, std::try_to_lock);
+  for (int tries = 0; !locked && tries < 1000; ++tries) {
+    std::this_thread::yield();
+    static_cast<void>(locked.try_lock());
+  }
+  to_ = nullptr;
 }
 
 result<void> sender::close() noexcept {

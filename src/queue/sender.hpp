@@ -38,8 +38,9 @@ class sender final : public held_packet::keeper {
   sender(const netlink::socket& to, const queue_options& options);
 
   /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
-  /// order of arrival. Errors: those of sending; all of it stays for the next call.
-  result<void> flush(std::span<answer> batch);
+  /// order of arrival. `alone`: no other process has received from the queue, so that a batch verdict can't hit what it
+  /// has. Errors: those of sending; all of it stays for the next call.
+  result<void> flush(std::span<answer> batch, bool alone);
 
   /// Sends one verdict at once; what was collected has to be flushed before. Nothing is kept after an error.
   result<void> send_now(std::uint32_t id, const verdict& given);
@@ -50,16 +51,16 @@ class sender final : public held_packet::keeper {
   /// As if the holder had given the queue's `unanswered`.
   void give_up_held(std::uint32_t id) noexcept override;
 
-  /// False in a child of fork() that has not received: its copy of the queue judges nothing by itself.
+  /// False in a child of fork(): its copy sends nothing but what the child itself decides, at once. It has another
+  /// sender from when it receives.
   [[nodiscard]] bool is_ours() const noexcept { return ours_.is_set(); }
-  /// The process that calls receives from the queue.
-  void take_over() noexcept { ours_.set(); }
 
   /// From now on, until it says otherwise, the reader waits: verdicts go out at once. With the first call, what is
   /// there goes too.
   result<void> set_reader_waits(bool waits);
 
-  /// Packets before this one are of somebody who had the queue: with the next flush they get `unanswered`.
+  /// Packets before this one are of somebody who had the queue: with the next flush they get `unanswered`, if that is
+  /// alone.
   void answer_all_before(std::uint32_t id) noexcept;
 
   /// The kernel refused the message of this id. Returns how many verdicts that are: without the right it looks at no
@@ -78,7 +79,7 @@ class sender final : public held_packet::keeper {
   /// sending.
   result<void> close() noexcept;
   /// The same in a child of fork() for its copy: nothing is sent.
-  void forget() noexcept { to_ = nullptr; }  // without the lock, which a thread of the parent may have had
+  void forget() noexcept;
   /// The same, unless a holder has a packet, or a verdict of one is not sent: then false.
   [[nodiscard]] bool close_unless_held() noexcept;
 
@@ -100,7 +101,7 @@ class sender final : public held_packet::keeper {
   const bool merges_;             ///< equal runs into one, of which the kernel tells only together that they are gone
   const bool must_know_refused_;  ///< at once: what the kernel says of it stands behind what else is unread
   bool any_refused_ = false, any_refused_but_accept_ = false;
-  fork_mark ours_;
+  const fork_mark ours_{true};
   bool reader_waits_ = false;
   std::optional<std::uint32_t> all_before_ = {};
   delay late_;            ///< what holders decided
