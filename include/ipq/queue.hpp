@@ -66,7 +66,9 @@ struct queue_options {
   std::chrono::milliseconds verdict_delay{5};
 
   /// For packets that wait when the queue is closed. Where a verdict could not be sent, or one other than accept was
-  /// refused, all are dropped.
+  /// refused, all are dropped. With accept_waiting what comes from then on passes as well, until the queue is gone, or
+  /// adopted by somebody who has kept the descriptor; but a process that has forked since it opened the queue may lose
+  /// what comes as it closes it.
   enum class closing : std::uint8_t { drop_waiting, accept_waiting };
   closing at_close = closing::drop_waiting;
 };

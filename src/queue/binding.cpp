@@ -212,6 +212,18 @@ result<void> change_max_length(const netlink::socket& connection, const queue_op
   return {};
 }
 
+result<void> let_all_pass(const netlink::socket& connection, std::uint16_t queue) {
+  alignas(4) std::byte requests[2 * wire::max_config_size];
+  const std::span<std::byte> room(requests);
+  // Two messages: within one the kernel sets the length first, and for a moment would drop what comes.
+  std::size_t length =
+      wire::encode_config({.queue = queue, .sequence = 0, .flags = {{wire::queue_fail_open, wire::queue_fail_open}}},
+                          room.first<wire::max_config_size>());
+  length += wire::encode_config({.queue = queue, .sequence = 0, .max_length = 0},
+                                room.subspan(length).first<wire::max_config_size>());
+  return connection.send(std::span<const std::byte>(requests, length));
+}
+
 result<binding> bind_queue(const queue_options& options) try {
   if (const char* fault = fault_of(options); *fault != '\0') {
     return std::unexpected(about(failed("", EINVAL).error(), options, fault));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 #include "ipq/error.hpp"
@@ -26,6 +27,10 @@ struct binding {
 /// Lets `packets` wait instead of options.max_length, in the queue that the socket has. Errors: those of send(2).
 [[nodiscard]] result<void> change_max_length(const netlink::socket& connection, const queue_options& options,
                                              std::uint32_t packets);
+
+/// From now on every packet passes the queue that the socket has, as if that were full and failed open. Errors: those
+/// of send(2); the kernel's refusals are not waited for.
+[[nodiscard]] result<void> let_all_pass(const netlink::socket& connection, std::uint16_t queue);
 
 /// How queues are made, of live sockets and in tests of scripted ones.
 struct maker {

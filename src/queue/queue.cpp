@@ -16,6 +16,7 @@
 #include "netlink/socket.hpp"
 #include "queue/binding.hpp"
 #include "queue/delay.hpp"
+#include "queue/forks.hpp"
 #include "queue/outgoing.hpp"
 #include "queue/pacer.hpp"
 #include "queue/readers.hpp"
@@ -150,6 +151,7 @@ class queue::core {
   std::atomic<std::uint64_t> malformed_ = 0;
   std::uint32_t last_id_ = 0;
   queues::readers readers_;
+  const std::uint32_t forks_ = queues::count_forks();
   std::shared_ptr<queues::sender> sender_;
   std::vector<std::shared_ptr<queues::sender>> inherited_;  ///< by a child of fork(), which may hold packets of theirs
   std::atomic<const queues::sender*> counting_ = sender_.get();  ///< for other threads: sender_, but for a moment
@@ -168,6 +170,9 @@ queue::core::~core() {
   if (options_.at_close != queue_options::closing::accept_waiting || !readers_.have_no_other()) return;
   // What could not be sent may be a drop, which must not become an accept, as what was refused.
   if (!finished || !closed || sender_->any_refused_but_accept()) return;
+  // What comes behind the last verdict and before the end would be dropped. Where a child may have the socket, and may
+  // be about to serve it, the queue has to stay as it is.
+  if (forks_ == queues::count_forks()) static_cast<void>(queues::let_all_pass(socket_, options_.number));
   // The farthest that the kernel's comparison of ids, as signed differences, reaches with room to spare. What the one
   // before has left may have any ids: once around, and over the wrap.
   constexpr std::uint32_t beyond = 1u << 30;

@@ -35,6 +35,20 @@ using namespace std::chrono_literals;
 
 constexpr std::uint16_t number = 3;
 
+/// What `act` does in a child of fork(), which then ends. Returns the number of verdicts that it gave.
+std::size_t in_a_child(netlink::scripted_kernel& kernel, auto act) {
+  const std::size_t before = kernel.verdicts().size();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    act();
+    ::_exit(0);
+  }
+  int status = 1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  return kernel.verdicts().size() - before;
+}
+
 class scripted_queue_test : public testing::Test {
  protected:
   /// The kernel copies `range` bytes of each packet, whatever the options say.
@@ -99,6 +113,27 @@ TEST_F(scripted_queue_test, closing_accepts_what_waits_across_the_wrap) {
   EXPECT_EQ(given[0].id, 0xfffffffeu);
   EXPECT_EQ(given[3].id, 1u);
   for (const auto& each : given) EXPECT_EQ(each.value, 1u);
+}
+
+TEST_F(scripted_queue_test, closing_accepts_also_what_comes_behind_the_last_verdict) {
+  const auto close = [&](bool forks) {
+    queue q = open({.number = number, .at_close = queue_options::closing::accept_waiting});
+    arrive();
+    static_cast<void>(must_receive(q));
+    const auto before = static_cast<std::ptrdiff_t>(kernel.requests().size());
+    if (forks) static_cast<void>(in_a_child(kernel, [] {}));
+    { const queue closed = std::move(q); }
+    const auto all = kernel.requests();
+    return std::vector(all.begin() + before, all.end());
+  };
+  const auto last = close(false);
+  ASSERT_EQ(last.size(), 4u);  // the packet's verdict, two settings, and the verdict on what waits
+  EXPECT_EQ(last[1].number(wire::config_flags), wire::queue_fail_open) << "before the length, or what comes is dropped";
+  EXPECT_EQ(last[1].number(wire::config_mask), wire::queue_fail_open);
+  EXPECT_EQ(last[1].find(wire::config_queue_maxlen), nullptr);
+  EXPECT_EQ(last[2].number(wire::config_queue_maxlen), 0u);
+  EXPECT_EQ(last[3].type, wire::message_verdict_batch);
+  EXPECT_EQ(close(true).size(), 2u) << "a child may be about to serve the queue";
 }
 
 // Whatever is done in whatever order, every packet gets the verdict that it was given, once, and no other.
@@ -592,20 +627,6 @@ TEST_F(scripted_queue_test, verdict_of_a_holder_while_the_queue_closes) {
       EXPECT_FALSE(known != dropped.end() && known->second && each.value != 0) << "round " << round;
     }
   }
-}
-
-/// What `act` does in a child of fork(), which then ends. Returns the number of verdicts that it gave.
-std::size_t in_a_child(netlink::scripted_kernel& kernel, auto act) {
-  const std::size_t before = kernel.verdicts().size();
-  const pid_t child = ::fork();
-  if (child == 0) {
-    act();
-    ::_exit(0);
-  }
-  int status = 1;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
-  return kernel.verdicts().size() - before;
 }
 
 TEST_F(scripted_queue_test, copy_of_a_child_judges_nothing_by_itself) {

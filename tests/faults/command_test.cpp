@@ -186,6 +186,25 @@ TEST_F(command_faults, ended_in_order_with_fail_open_loses_nothing) {
   tell("received", received);
 }
 
+// With a rule of the user's own, which stays.
+TEST_F(command_faults, ended_in_order_behind_a_bypass_loses_nothing) {
+  rule("--queue-bypass");
+  load traffic(near_ns(), far_ns());
+  for (int i = 0; i < 10; ++i) {
+    traffic.pause();  // a queue that opens under load may lose one
+    live_command command({"accept", "--queue", "3", "--fail", "open"});
+    traffic.go_on();
+    traffic.wait_for_arrivals(300);
+    command.signal(SIGTERM);
+    EXPECT_EQ(command.end().status, 0);
+  }
+  traffic.wait_for_last();
+  remove_rule();
+  const auto found = traffic.settle(traffic.sent());
+  EXPECT_EQ(found.missing, std::vector<std::uint32_t>());
+  EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
+}
+
 TEST_F(command_faults, out_of_descriptors) {
   load traffic(near_ns(), far_ns());
   for (int most = 3; most <= 24; ++most) {

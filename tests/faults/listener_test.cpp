@@ -35,6 +35,22 @@ class listener_faults : public faults {
   }
 };
 
+TEST_F(listener_faults, closed_behind_a_bypass_with_accept_waiting_loses_nothing) {
+  rule("--queue-bypass");
+  load traffic(near_ns(), far_ns());
+  for (int i = 0; i < 30; ++i) {
+    traffic.pause();  // a queue that opens under load may lose one
+    ipq::queue serving = must_open({.at_close = ipq::queue_options::closing::accept_waiting});
+    traffic.go_on();
+    for (const std::uint32_t end = traffic.arrived() + 300; traffic.arrived() < end;) {
+      const ipq::batch got = must(serving.receive(soon()));
+      for (const auto& each : got) must(serving.set_verdict(each, ipq::verdict::accept()));
+    }
+  }
+  traffic.wait_for_last();
+  expect_account(traffic, 0);
+}
+
 // What waited when it died is lost, and where the rule does not bypass, what came until somebody listened again. That
 // is one stretch of numbers, before which and behind which everything has arrived.
 class killed_listener : public listener_faults {
