@@ -140,7 +140,7 @@ class queue final : public source {
   [[nodiscard]] int fd() const noexcept override;
   [[nodiscard]] std::uint16_t number() const noexcept;
 
-  /// A snapshot, from any thread. Reads a file of /proc, for some 10 us, during which no verdict is sent.
+  /// A snapshot, from any thread. Reads a file of /proc, for some 10 us, seldom 100, during which no verdict is sent.
   [[nodiscard]] statistics stats() const override;
 
  private:

@@ -42,9 +42,10 @@ struct event {
 /// queued + lost_queue_full
 ///   = accepted + dropped + repeated + stopped + requeued + gone + waiting + lost_no_buffer + lost_queue_full,
 /// where the kernel's numbers are known (not within a user namespace) and fail-open let none pass. What the kernel
-/// drops as an interface or a rule table goes away is in none of them until its verdict is sent, and packets
-/// that the one before adopt() has judged never are. For a source without a kernel: received = accepted + dropped +
-/// repeated + stopped + requeued + gone + refused + undecided.
+/// drops as an interface or a rule table goes away is in `queued` alone until its verdict is sent, as is one that
+/// enters the queue at this very moment; packets that the one before adopt() or, after a fork, another process has
+/// judged always are. For a source without a kernel: received = accepted + dropped + repeated + stopped + requeued +
+/// gone + refused + undecided.
 struct statistics {
   std::uint64_t received = 0;  ///< packets handed to the program
   std::uint64_t accepted = 0;  ///< verdicts that the kernel has taken

@@ -99,6 +99,29 @@ TEST_F(live_queue, full_receive_buffer_lets_pass_and_says_so_where_the_queue_fai
   EXPECT_TRUE(flow4().nothing_arrived());
 }
 
+// What the kernel has dropped by itself waits no more, and is not told as if it did.
+TEST_F(live_queue, regress_packet_that_is_gone_does_not_wait) {
+  queued();
+  queue q = must_open({.verdict_delay = 0ms});
+  for (std::uint32_t count = 1; count <= 2; ++count) {
+    std::vector<held_packet> held;
+    for (std::uint32_t i = 0; i < count; ++i) flow4().send("x");
+    receive_all(q, count, [&](const packet& p) { held.push_back(must(q.hold(p))); });
+    must_run("ip link set near0 down");
+    for (int look = 0; look < 3; ++look) {
+      const statistics s = must_stats(q);
+      EXPECT_EQ(s.in_kernel->waiting, 0u);
+      EXPECT_EQ(s.undecided, count);
+    }
+    for (held_packet& each : held) must(std::move(each).set_verdict(verdict::accept()));
+    must_run("ip link set near0 up");
+    const auto told = q.try_receive();
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->events().size(), count);
+    expect_sum(q);
+  }
+}
+
 TEST_F(live_queue, gone_packet_is_an_event_and_no_error) {
   queued();
   queue q = must_open();

@@ -47,6 +47,12 @@ std::chrono::nanoseconds thread_time() noexcept {
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
+/// Long enough for the kernel to queue a packet, on another processor.
+void wait_a_moment() noexcept {
+  const timespec moment{0, 20'000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
+}
+
 }  // namespace
 
 class queue::core {
@@ -150,6 +156,7 @@ class queue::core {
   std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
   std::atomic<std::uint64_t> malformed_ = 0;
   std::uint32_t last_id_ = 0;
+  mutable std::uint32_t known_missing_ = 0;  ///< packets in none of the numbers of stats(), when it last looked
   queues::readers readers_;
   const std::uint32_t forks_ = queues::count_forks();
   std::shared_ptr<queues::sender> sender_;
@@ -504,16 +511,20 @@ statistics queue::core::stats() const {
     now.receive_buffer = socket_.receive_buffer();
     if (!counters_) return;
     // The kernel goes on to queue, and its file does not stop it: a packet has its id a moment before it counts as
-    // waiting (__nfqnl_enqueue_packet, seq_show). That moment is soon missed.
-    for (int tries = 0; tries < 4; ++tries) {
+    // waiting (__nfqnl_enqueue_packet, seq_show). That moment is soon missed. What is not there for longer the kernel
+    // has dropped by itself.
+    for (int tries = 0; tries < 5; ++tries) {
+      if (tries == 4) wait_a_moment();
       now.in_kernel = read_kernel();
-      if (!now.in_kernel || !judges_all_) return;
+      if (!now.in_kernel || !judges_all_ || !readers_.have_no_other()) return;
       const auto& kernel = *now.in_kernel;
       const auto judged =
           static_cast<std::uint32_t>(now.accepted + now.dropped + now.repeated + now.stopped + now.requeued + now.gone);
-      const std::uint32_t on_its_way = kernel.queued - kernel.lost_no_buffer - kernel.waiting - judged;
-      if (on_its_way == 0) return;
-      if (tries == 3 && on_its_way == 1) ++now.in_kernel->waiting;
+      const std::uint32_t missing = kernel.queued - kernel.lost_no_buffer - kernel.waiting - judged;
+      if (missing == 0 || missing == known_missing_ || tries == 4) {
+        known_missing_ = missing;
+        return;
+      }
     }
   });
 }
