@@ -40,7 +40,11 @@ std::size_t in_a_child(netlink::scripted_kernel& kernel, auto act) {
   const std::size_t before = kernel.verdicts().size();
   const pid_t child = ::fork();
   if (child == 0) {
-    act();
+    try {
+      act();
+    } catch (...) {
+      ::_exit(1);  // or the child would go on with the tests
+    }
     ::_exit(0);
   }
   int status = 1;
