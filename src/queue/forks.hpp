@@ -12,7 +12,7 @@ namespace ipq::queues {
 
 inline constinit std::atomic<std::uint32_t> forks_begun = 0;
 
-/// Forks of this process and those before it that made it, from the first call on: equal if there was none between.
+/// The same number again if this process has not begun a fork(2) since, and is no child of one that has.
 inline std::uint32_t count_forks() noexcept {
   static const bool counts = ::pthread_atfork([] { ++forks_begun; }, nullptr, nullptr) == 0;
   return counts ? forks_begun.load() : ++forks_begun;
