@@ -17,6 +17,9 @@
 #include "printable.hpp"
 #include "values.hpp"
 
+// Of civetweb, which is prometheus-cpp's HTTP server. Weak, since a build of that may keep it to itself.
+extern "C" [[gnu::weak]] unsigned mg_check_feature(unsigned feature);
+
 namespace tool {
 namespace {
 
@@ -162,16 +165,32 @@ std::optional<std::pair<std::string_view, std::string_view>> split_address(std::
   return std::pair(text.substr(0, colon), text.substr(colon + 1));
 }
 
+// Where nobody can be asked it has to be tried.
+bool server_knows_ipv6() noexcept {
+  constexpr unsigned ipv6 = 8;  // MG_FEATURES_IPV6
+  return mg_check_feature == nullptr || mg_check_feature(ipv6) != 0;
+}
+
 }  // namespace
 
-bool is_metrics_address(std::string_view text) noexcept {
+outcome<void> check_metrics_address(std::string_view text) {
+  const bool knows_ipv6 = server_knows_ipv6();
   const auto parts = split_address(text);
-  if (!parts || !parse_number(parts->second, 1, 65535)) return false;
-  const std::string_view host = parts->first;
-  if (host.starts_with('[') && host.ends_with(']')) {
-    return ipq::ipv6_address::parse(host.substr(1, host.size() - 2)).has_value();
+  const std::string_view host = parts ? parts->first : "";
+  const bool has_port = parts && parse_number(parts->second, 1, 65535);
+  const bool is_ipv6 = host.starts_with('[') && host.ends_with(']') &&
+                       ipq::ipv6_address::parse(host.substr(1, host.size() - 2)).has_value();
+  if (!has_port || (!is_ipv6 && !ipq::ipv4_address::parse(host))) {
+    return fail(wrong_usage, fmt::format("--metrics: '{}': expected ADDRESS:PORT, as 127.0.0.1:9100{}", printable(text),
+                                         knows_ipv6 ? " or [::1]:9100" : ""));
   }
-  return ipq::ipv4_address::parse(host).has_value();
+  if (is_ipv6 && !knows_ipv6) {
+    return fail(wrong_usage,
+                fmt::format("--metrics {}: the HTTP server here, civetweb, was built without IPv6: name an IPv4 "
+                            "address, as 127.0.0.1:{}",
+                            text, parts->second));
+  }
+  return {};
 }
 
 struct metrics_server::parts {
@@ -184,14 +203,13 @@ metrics_server::metrics_server(metrics_server&&) noexcept = default;
 metrics_server::~metrics_server() = default;
 
 outcome<metrics_server> metrics_server::open(const std::string& address, std::function<metrics_snapshot()> look) {
-  if (!is_metrics_address(address)) {
-    return fail(wrong_usage,
-                fmt::format("--metrics {}: expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100", address));
-  }
+  if (auto checked = check_metrics_address(address); !checked) return std::unexpected(checked.error());
   auto made = std::make_unique<parts>();
   made->source = std::make_shared<collector>(std::move(look));
   try {
-    made->exposer.emplace(address, 1);
+    // Who connects and sends nothing holds a thread up: one of several, and for 2 seconds instead of 30.
+    made->exposer.emplace(
+        std::vector<std::string>{"listening_ports", address, "num_threads", "8", "request_timeout_ms", "2000"});
   } catch (const std::exception&) {
     // Its own message names options of the HTTP server and nothing else.
     return fail(failed,

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "failure.hpp"
 #include "live.hpp"
@@ -37,7 +38,8 @@ class metrics_server {
   std::unique_ptr<parts> parts_;
 };
 
-/// "HOST:PORT" with a port from 1 to 65535; nothing is resolved.
-[[nodiscard]] bool is_metrics_address(std::string_view text) noexcept;
+/// "127.0.0.1:9100", "[::1]:9100", with a port from 1 to 65535; nothing is resolved. Failure: wrong_usage, it is none,
+/// or one of IPv6 where the HTTP server was built without.
+[[nodiscard]] outcome<void> check_metrics_address(std::string_view text);
 
 }  // namespace tool

@@ -83,9 +83,7 @@ std::uint32_t room_for_delayed(const run_options& options) {
 }
 
 outcome<void> check_metrics(const run_options& options) {
-  if (options.metrics.empty() || is_metrics_address(options.metrics)) return {};
-  return fail(wrong_usage,
-              fmt::format("--metrics: '{}': expected ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100", options.metrics));
+  return options.metrics.empty() ? outcome<void>() : check_metrics_address(options.metrics);
 }
 
 // Prints nothing that would not be served, but for rights.
