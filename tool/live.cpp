@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "live.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -54,6 +56,30 @@ timespec until(steady::time_point due) noexcept {
 int wait_readable(std::span<pollfd> fds, steady::time_point due) noexcept {
   const timespec limit = until(due);
   return ::ppoll(fds.data(), fds.size(), due == steady::time_point::max() ? nullptr : &limit, nullptr);
+}
+
+// The soft limit is for programs that use select(2), and 256 queues of as many workers take more.
+void raise_limit_of_files() noexcept {
+  rlimit now{};
+  if (::getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur == now.rlim_max) return;
+  now.rlim_cur = now.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &now);
+}
+
+// Whether some descriptors are left: for rules that are read again, for connections of --metrics. If not, workers may
+// have found none for the names of interfaces, and what tests these would match nothing.
+outcome<void> check_room_for_files(int any) {
+  constexpr int needed = 8;
+  std::vector<int> taken;
+  int error = 0;
+  for (int i = 0; i < needed && error == 0; ++i) {
+    const int fd = ::fcntl(any, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) error = errno;
+    if (fd >= 0) taken.push_back(fd);
+  }
+  for (const int each : taken) ::close(each);
+  if (error == 0) return {};
+  return fail(failed, fmt::format("keep descriptors for later: {}", ipq::tool::rules::file_reason(error)));
 }
 
 std::string_view plural(std::uint64_t number) noexcept {
@@ -107,6 +133,7 @@ live_session::shared::~shared() {
 outcome<live_session> live_session::open(const char* command, const live_options& options, const wish& how) {
   if (auto checked = check(options); !checked) return std::unexpected(checked.error());
   ::tzset();  // reads a file, which is better done now
+  raise_limit_of_files();
   live_session made(command, options);
   made.shared_ = std::make_unique<shared>();
   made.shared_->left = options.count == 0 ? std::numeric_limits<std::uint64_t>::max() : options.count;
@@ -130,6 +157,7 @@ outcome<live_session> live_session::open(const char* command, const live_options
     auto opened = ipq::queue::open(wanted);
     if (!opened) {
       failure why(opened.error());
+      if (opened.error().is(EMFILE)) why.message = ipq::tool::rules::file_reason(opened.error());
       if (why.code == queue_taken) why.message += "; end it, or serve another queue with -q";
       return std::unexpected(std::move(why));
     }
@@ -174,6 +202,7 @@ void live_session::announce() const {
 
 outcome<void> live_session::serve(std::span<handler* const> handlers, const hooks& calls) {
   if (auto dropped = drop_capabilities(); !dropped) return dropped;
+  if (auto room = check_room_for_files(shared_->wake); !room) return room;
   if (calls.prepare) {
     if (auto prepared = calls.prepare(); !prepared) return prepared;
   }

@@ -511,6 +511,30 @@ TEST_F(live, output_to_a_full_disk) {
       << ended.output;
 }
 
+TEST_F(live, limit_of_open_files) {
+  const auto within = [](const std::string& limits, const std::vector<std::string>& words) {
+    std::vector<std::string> command{"bash", "-c", limits + "; exec \"$@\"", "-", command_path()};
+    command.insert(command.end(), words.begin(), words.end());
+    return run(command);
+  };
+  const std::vector<std::string> many{"watch", "-q", "0-63", "--for", "1ms"};
+  const auto served = within("ulimit -Sn 64", many);
+  EXPECT_EQ(served.status, 0) << served.output;
+  const auto refused = within("ulimit -n 64", many);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_TRUE(
+      std::regex_match(refused.output, std::regex("ipq watch: bind queue [0-9]+: Too many open files: raise the "
+                                                  "limit of open files \\(ulimit -n\\)\n")))
+      << refused.output;
+  // Enough for the queues, but not for what workers need to know interfaces by their names.
+  const auto blind = within("ulimit -n 64", {"run", "-q", "0-19", "--workers", "20", "drop : [outdev=near0]", "--for",
+                                             "1ms", "--select", "output", "udp dport 1"});
+  EXPECT_EQ(blind.status, 1);
+  EXPECT_EQ(blind.output,
+            "ipq run: keep descriptors for later: Too many open files: raise the limit of open files (ulimit -n)\n");
+  wait_until("the rules are gone", [] { return queue_rules().empty(); });
+}
+
 TEST_F(live, full_queue_is_counted_and_explained) {
   flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 0");
   for (const bool open : {false, true}) {
