@@ -485,6 +485,14 @@ TEST_F(live, what_a_kernel_lacks_and_rights_that_are_missing_have_statuses_of_th
         << lacking.output;
   }
   EXPECT_EQ(queue_rules(), "");
+  const auto senseless = run({command_path(), "watch", "--for", "1ms", "--select", "input", "meta skuid 0"});
+  if (!has(senseless.output, "selected by nft")) {
+    EXPECT_EQ(senseless.status, 2);
+    EXPECT_EQ(senseless.output,
+              "ipq watch: --select input 'meta skuid 0': who sent a packet is known of this machine's own ones alone: "
+              "select output or postrouting\n");
+  }
+  EXPECT_EQ(queue_rules(), "");
   const auto bare = run({"unshare", "--mount", "sh", "-c", "mount -t tmpfs none /usr/sbin && exec \"$@\"", "-",
                          command_path(), "watch", "--for", "1ms", "--select", "output", to_flow});
   if (!has(bare.output, "selected by nft")) {

@@ -199,7 +199,7 @@ outcome<restore_text> make_restore_text(std::span<const selector> selectors, con
                                         fail_policy policy, const std::string& tag_name) {
   restore_text made;
   for (const auto& each : selectors) {
-    const auto matches = translate_match(each.match);
+    const auto matches = translate_selector(each);
     if (!matches) return fail(matches.error().code, fmt::format("{}: {}", each.text(), matches.error().message));
     const auto add = [&](const std::vector<std::vector<std::string>>& rules, std::string& text) {
       for (const auto& words : rules) {

@@ -42,7 +42,7 @@ struct saved_rule {
 struct restore_text {
   std::string ipv4, ipv6;  ///< empty: nothing to do
 };
-/// Failures: kernel_lacks, a match can't be translated.
+/// Failures: kernel_lacks, a match can't be translated; wrong_usage, it tests what is not known at its hook.
 [[nodiscard]] outcome<restore_text> make_restore_text(std::span<const selector> selectors, const queue_range& queues,
                                                       fail_policy policy, const std::string& tag_name);
 

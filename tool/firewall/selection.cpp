@@ -56,6 +56,7 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
   }
 
   const auto text = make_restore_text(selectors, queues, policy, made->name.name());
+  if (!text && text.error().code != kernel_lacks) return std::unexpected(text.error());
   if (!text) {
     return fail(
         text.error().code,
@@ -116,7 +117,7 @@ std::string dry_run(std::span<const selector> selectors, const queue_range& queu
   std::string text = "# for nft -f\n" + nft_table(selectors, queues, policy, "ipq", false);
   text += "# for iptables\n";
   for (const auto& each : selectors) {
-    const auto matches = translate_match(each.match);
+    const auto matches = translate_selector(each);
     if (!matches) {
       text += fmt::format("# {}: {}\n", each.text(), matches.error().message);
       continue;

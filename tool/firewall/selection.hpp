@@ -23,7 +23,8 @@ class selection {
 
   /// All rules or none. Install before there are threads, since the keeper is made by fork(); before rights are given
   /// up; and after the queue is open where packets must not be dropped meanwhile. Failures: wrong_usage, nft does not
-  /// understand a match; no_rights; kernel_lacks, the kernel has neither, or a match can't be said in iptables' words.
+  /// understand a match, or iptables has to and it tests what is not known at its hook; no_rights; kernel_lacks, the
+  /// kernel has neither, or a match can't be said in iptables' words.
   [[nodiscard]] static outcome<selection> install(std::span<const selector> selectors, const queue_range& queues,
                                                   fail_policy policy, by means = by::automatic);
   selection(selection&&) noexcept;

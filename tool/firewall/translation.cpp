@@ -10,8 +10,6 @@
 #include <span>
 #include <utility>
 
-#include "firewall/selector.hpp"
-
 namespace tool::firewall {
 namespace {
 
@@ -467,6 +465,36 @@ outcome<iptables_matches> translate_match(std::string_view match) {
   } catch (const untranslatable& reason) {
     return fail(kernel_lacks, fmt::format("{} can't be put into iptables' words", reason.part));
   }
+}
+
+outcome<iptables_matches> translate_selector(const selector& what) {
+  auto made = translate_match(what.match);
+  if (!made) return made;
+  const auto has = [&](std::string_view option) {
+    const auto in = [&](const std::vector<words>& rules) {
+      return std::ranges::any_of(rules,
+                                 [&](const words& each) { return std::ranges::find(each, option) != each.end(); });
+    };
+    return in(made->ipv4) || in(made->ipv6);
+  };
+  const bool arrives = what.at == ipq::hook::prerouting || what.at == ipq::hook::input;
+  const bool leaves = what.at == ipq::hook::output || what.at == ipq::hook::postrouting;
+  if (!leaves && (has("--uid-owner") || has("--gid-owner"))) {
+    return fail(wrong_usage,
+                "who sent a packet is known of this machine's own ones alone: select output or postrouting");
+  }
+  if (arrives && has("-o")) {
+    return fail(wrong_usage,
+                "by which interface a packet leaves is not known yet there: test iifname, or select "
+                "forward, output or postrouting");
+  }
+  if (what.at == ipq::hook::output && has("-i")) {
+    return fail(wrong_usage, "a packet of this machine's own came in by no interface: test oifname");
+  }
+  if (what.at == ipq::hook::postrouting && has("-i")) {
+    return fail(kernel_lacks, "iifname at postrouting can't be put into iptables' words");
+  }
+  return made;
 }
 
 }  // namespace tool::firewall

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "failure.hpp"
+#include "firewall/selector.hpp"
 
 namespace tool::firewall {
 
@@ -21,5 +22,9 @@ struct iptables_matches {
 /// ct state and ct mark; with !=, sets, ranges, prefixes and masks. Failures: kernel_lacks, with the part that
 /// can't be translated.
 [[nodiscard]] outcome<iptables_matches> translate_match(std::string_view match);
+
+/// The match of a selector, which may test only what is known at its hook. Failures: as above; wrong_usage, with what
+/// is not known there and what to do instead.
+[[nodiscard]] outcome<iptables_matches> translate_selector(const selector& what);
 
 }  // namespace tool::firewall

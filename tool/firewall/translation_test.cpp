@@ -166,6 +166,33 @@ TEST(translation, random_words_hurt_nobody) {
   EXPECT_GT(translated, 100);
 }
 
+// The kernel, or iptables, would refuse the rule without a reason.
+TEST(translation, of_what_is_not_known_at_a_hook) {
+  using enum ipq::hook;
+  const auto said_at = [](ipq::hook at, const char* match) {
+    const auto made = translate_selector({at, match});
+    return made ? std::string("taken")
+                : fmt::format("{} {}", static_cast<int>(made.error().code), made.error().message);
+  };
+  for (const char* each : {"meta skuid 0", "meta skgid != 5", "udp dport 5 skuid 0"}) {
+    for (const auto at : {prerouting, input, forward}) {
+      EXPECT_EQ(said_at(at, each),
+                "2 who sent a packet is known of this machine's own ones alone: select output or postrouting");
+    }
+    for (const auto at : {output, postrouting}) EXPECT_EQ(said_at(at, each), "taken");
+  }
+  for (const auto at : {prerouting, input}) {
+    EXPECT_EQ(said_at(at, "oifname eth0"),
+              "2 by which interface a packet leaves is not known yet there: test iifname, or select forward, output or "
+              "postrouting");
+    EXPECT_EQ(said_at(at, "iifname eth0"), "taken");
+  }
+  EXPECT_EQ(said_at(output, "iifname lo"), "2 a packet of this machine's own came in by no interface: test oifname");
+  EXPECT_EQ(said_at(postrouting, "iifname lo"), "5 iifname at postrouting can't be put into iptables' words");
+  EXPECT_EQ(said_at(forward, "iifname eth0 oifname eth1"), "taken");
+  EXPECT_EQ(said_at(input, "meta cpu 1"), "5 \"cpu\" can't be put into iptables' words");
+}
+
 TEST(selector, knows_the_interfaces_that_it_names) {
   const auto names = [](const char* match) { return selector{.match = match}.interfaces(); };
   using list = std::vector<std::string>;
