@@ -132,6 +132,7 @@ live_session::shared::~shared() {
 
 outcome<live_session> live_session::open(const char* command, const live_options& options, const wish& how) {
   if (auto checked = check(options); !checked) return std::unexpected(checked.error());
+  if (auto checked = check_system_call_filters(); !checked) return std::unexpected(checked.error());
   ::tzset();  // reads a file, which is better done now
   raise_limit_of_files();
   live_session made(command, options);

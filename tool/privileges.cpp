@@ -4,6 +4,7 @@
 #include <cap-ng.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -105,7 +106,6 @@ constexpr int allowed_calls[] = {
     SCMP_SYS(sigreturn),
     SCMP_SYS(rt_sigtimedwait),
     SCMP_SYS(sigaltstack),
-    SCMP_SYS(tgkill),
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
     SCMP_SYS(getuid),
@@ -136,6 +136,9 @@ constexpr int allowed_calls[] = {
     SCMP_SYS(pipe2),
 #endif
 };
+
+constexpr const char* no_filters =
+    "restrict system calls: this kernel, or what confines this process, has no seccomp filters (CONFIG_SECCOMP_FILTER)";
 
 struct release_filter {
   void operator()(void* filter) const noexcept { seccomp_release(filter); }
@@ -178,6 +181,12 @@ outcome<void> drop_capabilities() {
   return {};
 }
 
+outcome<void> check_system_call_filters() {
+  // A kernel that has them looks for the filter, at no address.
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, nullptr, 0, 0) != 0 && errno == EFAULT) return {};
+  return fail(kernel_lacks, no_filters);
+}
+
 outcome<void> restrict_system_calls() {
   const filter made(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
   if (!made) return fail(failed, "restrict system calls: out of memory");
@@ -194,15 +203,18 @@ outcome<void> restrict_system_calls() {
   // Threads, not processes. The flags of clone3 can't be seen; ENOSYS makes the C library use clone.
   rules.allow(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
   rules.add(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
+  // Signals between threads, as that of abort(): not to the other processes of the user.
+  rules.allow(SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0));
   // The C library names threads and reads limits.
   rules.allow(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
   rules.allow(SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0, 0));
   int error = rules.error();
   if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_CTL_TSYNC, 1);
   if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_CTL_NNP, 0);
+  if (error == 0) error = -seccomp_attr_set(made.get(), SCMP_FLTATR_API_SYSRAWRC, 1);  // what the kernel says
   if (error == 0) error = -seccomp_load(made.get());
   if (error == EINVAL || error == ENOSYS || error == EOPNOTSUPP) {
-    return fail(kernel_lacks, "restrict system calls: this kernel has no seccomp filters");
+    return fail(kernel_lacks, no_filters);
   }
   if (error != 0) return fail(failed, fmt::format("restrict system calls: {}", std::strerror(error)));
 #ifdef __SANITIZE_ADDRESS__

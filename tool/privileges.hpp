@@ -10,9 +10,12 @@ namespace tool {
 /// ones (no_new_privs). For the calling thread and those that it starts: call it before there are others.
 [[nodiscard]] outcome<void> drop_capabilities();
 
+/// Whether restrict_system_calls() can be. Failure: kernel_lacks.
+[[nodiscard]] outcome<void> check_system_call_filters();
+
 /// From now on all threads of the process can only serve: read and write what is open, open files for reading, make
 /// threads, accept connections, allocate, wait. Other system calls fail with EPERM: execve, socket, open for writing,
-/// ptrace, kill of other processes. Needs no_new_privs, so drop_capabilities() first. There is no way back.
+/// ptrace, kill and tgkill of other processes. Needs no_new_privs, so drop_capabilities() first. There is no way back.
 [[nodiscard]] outcome<void> restrict_system_calls();
 
 }  // namespace tool

@@ -68,6 +68,7 @@ TEST_F(few_rights, other_calls_fail) {
       {"unlink", [] { return unlink("/tmp/ipq_few_rights"); }},
       {"mkdir", [] { return mkdir("/tmp/ipq_few_rights", 0700); }},
       {"kill", [self] { return kill(self, 0); }},
+      {"tgkill", [self] { return tgkill(self, self, 0); }},
       {"ptrace", [self] { return ptrace(PTRACE_ATTACH, self, nullptr, nullptr); }},
       {"map code",
        [] {
@@ -80,7 +81,8 @@ TEST_F(few_rights, other_calls_fail) {
   EXPECT_EQ(
       said,
       "execve refused; fork refused; socket refused; connect refused; bind refused; open to write refused; create "
-      "refused; unlink refused; mkdir refused; kill refused; ptrace refused; map code refused; setuid refused; "
+      "refused; unlink refused; mkdir refused; kill refused; tgkill refused; ptrace refused; map code refused; setuid "
+      "refused; "
       "unshare refused; chroot refused; ");
 }
 
@@ -92,9 +94,10 @@ TEST_F(few_rights, what_serving_takes_works) {
                    std::thread([] {}).join();
                    return 0L;
                  }},
+                {"signal to itself", [] { return tgkill(getpid(), gettid(), 0); }},
                 {"memory", [] { return std::string(64 << 20, 'x').size() == 0 ? -1L : 0L; }},
             }),
-            "open to read done; thread done; memory done; ");
+            "open to read done; thread done; signal to itself done; memory done; ");
 }
 
 TEST_F(few_rights, queue_that_was_opened_before_is_served_by_any_thread) {

@@ -2,14 +2,23 @@
 // What the live commands do alike: watch, accept and drop with real packets, their ends, their rights.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
@@ -17,6 +26,7 @@
 #include <thread>
 
 #include "ipq_command.hpp"
+#include "kernel/child.hpp"
 #include "kernel/flow.hpp"
 #include "kernel/process.hpp"
 #include "live_command.hpp"
@@ -503,6 +513,49 @@ TEST_F(live, what_a_kernel_lacks_and_rights_that_are_missing_have_statuses_of_th
                           "/proc/self/ns/net", "--for", "1ms"});
   EXPECT_EQ(moved.status, 3) << moved.output;
   EXPECT_TRUE(has(moved.output, "ipq watch: network namespace /proc/self/ns/net: ")) << moved.output;
+}
+
+// As in a container that lets nobody filter.
+kernel_tests::outcome without_seccomp(const std::vector<std::string>& words) {
+  const kernel_tests::child confined([&](const kernel_tests::child::line& to) {
+    const auto skip_unless = [](std::uint32_t what, std::uint8_t over) {
+      return sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, over, what};
+    };
+    const auto load = [](std::uint32_t offset) { return sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, offset}; };
+    const auto end = [](std::uint32_t how) { return sock_filter{BPF_RET | BPF_K, 0, 0, how}; };
+    sock_filter code[] = {
+        load(offsetof(seccomp_data, nr)), skip_unless(SYS_seccomp, 1),           end(SECCOMP_RET_ERRNO | ENOSYS),
+        skip_unless(SYS_prctl, 3),        load(offsetof(seccomp_data, args[0])),  // its low half
+        skip_unless(PR_SET_SECCOMP, 1),   end(SECCOMP_RET_ERRNO | EINVAL),       end(SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{static_cast<unsigned short>(std::size(code)), code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+      return to.say("no filter");
+    }
+    const auto ended = run(words);
+    std::string line = std::to_string(ended.status) + " " + ended.output;
+    std::ranges::replace(line, '\n', '|');
+    to.say(line);
+  });
+  const std::string said = confined.hear();
+  return {std::stoi(said), said.substr(said.find(' ') + 1)};
+}
+
+// Found before anything is installed, or a recording emptied.
+TEST_F(live, kernel_without_system_call_filters_starts_nothing) {
+  char file[] = "/tmp/ipq_live_XXXXXX";
+  const kernel_tests::descriptor recording(mkstemp(file), "mkstemp");
+  ASSERT_EQ(::write(recording.get(), "old", 3), 3);
+  const auto ended = without_seccomp(
+      {command_path(), "run", std::string("record ") + file, "--for", "1ms", "--select", "output", to_flow});
+  const auto left = std::filesystem::file_size(file);
+  std::filesystem::remove(file);
+  EXPECT_EQ(ended.status, 5);
+  EXPECT_EQ(ended.output,
+            "ipq run: restrict system calls: this kernel, or what confines this process, has no seccomp filters "
+            "(CONFIG_SECCOMP_FILTER)|");
+  EXPECT_EQ(left, 3u);
+  EXPECT_EQ(queue_rules(), "");
 }
 
 TEST_F(live, output_to_a_full_disk) {
