@@ -147,7 +147,12 @@ outcome<void> enter_netns(const std::string& name) {
   if (error == EPERM) {
     return fail(no_rights, fmt::format("network namespace {}: entering it takes CAP_SYS_ADMIN, as root has", shown));
   }
-  if (error == EINVAL) return fail(failed, fmt::format("network namespace {}: {} is none", shown, place));
+  if (error == EINVAL)
+    return fail(
+        failed,
+        fmt::format(
+            "network namespace {}: {} is none; name one that `ip netns list` shows, or a file as /proc/812/ns/net",
+            shown, place));
   if (error != 0) return fail(failed, fmt::format("network namespace {}: {}", shown, std::strerror(error)));
   return {};
 }

@@ -137,9 +137,8 @@ class run {
 
   outcome<void> serve() {
     std::vector<handler*> handlers(pointers_.begin(), pointers_.end());
-    live_session::hooks calls{.prepare = [this] { return prepare(); },
-                              .reload = [this] { reload(); },
-                              .announced = [this] { say_seed(rules_); }};
+    live_session::hooks calls{.prepare = [this] { return prepare(); }, .announced = [this] { say_seed(rules_); }};
+    if (!options_.rules.files.empty()) calls.reload = [this] { reload(); };
     // Only files of the start are ever recorded to.
     if (!rules_.record_files().empty()) calls.look = [this] { recordings_.tell_failures(); };
     auto served = session_->serve(handlers, calls);
@@ -317,9 +316,10 @@ class run {
 }  // namespace
 
 int run_main(int argc, char** argv) {
-  command_line line("run",
-                    "Judges the packets of a queue by rules: ipq-rules(5). SIGHUP reads them again, and keeps the old\n"
-                    "ones if the new ones are wrong.");
+  command_line line(
+      "run",
+      "Judges the packets of a queue by rules: ipq-rules(5). SIGHUP reads those of files again, and keeps\n"
+      "the old ones if the new ones are wrong.");
   run_options options;
   add_options(line, options);
   if (const auto end = line.parse(argc, argv)) return *end;

@@ -34,7 +34,7 @@ expect 0 'Usage: ipq watch' help watch
 expect 2 'ipq: there is no command nonsense; ipq --help lists them' help nonsense
 expect 2 "ipq status: --netns: '' is no name of a network namespace" status --netns ''
 expect 1 'network namespace no_such: there is no /run/netns/no_such; `ip netns list` shows names' status --netns no_such
-expect 1 'network namespace /dev/null: /dev/null is none' status --netns /dev/null
+expect 1 'network namespace /dev/null: /dev/null is none; name one that `ip netns list` shows, or a file as /proc/812/ns/net' status --netns /dev/null
 # What was typed can't steer a terminal or make a line of its own.
 expect 2 'ipq: there is no command a?b?[31m; ipq' $'a\nb\e[31m'
 expect 1 'network namespace a?b: there is no /run/netns/a?b; `ip' status --netns $'a\nb'

@@ -111,5 +111,13 @@ TEST_F(recording, of_several_workers_is_replayed_byte_for_byte) {
   EXPECT_FALSE(bytes("other") == bytes("live")) << "as if one had judged all";
 }
 
+TEST_F(recording, into_a_folder_is_refused) {
+  const auto folder = std::filesystem::path(rules()).parent_path().string();
+  const auto ended = kernel_tests::run({command_path(), "run", "-q", "4", "record " + folder});
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(ended.output.starts_with("ipq run: rule 1:1:1: record " + folder + ": Is a directory: name a file\n"))
+      << ended.output;
+}
+
 }  // namespace
 }  // namespace tool_tests

@@ -99,6 +99,21 @@ TEST_F(reload, makes_the_mark_of_copies_one_that_is_not_judged) {
   EXPECT_EQ(command.interrupt().status, 0);
 }
 
+// There is nothing to read again, so the terminal that is gone ends it as other commands.
+TEST_F(reload, of_no_file_is_the_end) {
+  const std::vector<std::string> words{"run", "--select", "output", "udp dport 5000", "drop : udp[8] = 0x78"};
+  live_command command(words);
+  command.signal(SIGHUP);
+  EXPECT_EQ(command.notice(), "STOPPING=1");
+  EXPECT_EQ(command.end().status, 0);
+  live_command stays(words, {"nohup"});
+  stays.signal(SIGHUP);
+  flow4().send("x");
+  flow4().send("y");
+  EXPECT_EQ(flow4().arrived(), "y");
+  EXPECT_EQ(stays.interrupt().status, 0);
+}
+
 // As an editor leaves it for a moment, or for good on a full disk.
 TEST_F(reload, of_no_rule_at_all_leaves_the_old_ones) {
   write("drop");

@@ -27,6 +27,8 @@ std::string_view remedy_of(int error) noexcept {
     case ELOOP:
     case ENAMETOOLONG:
       return "check the name";
+    case EISDIR:
+      return "name a file";
     case EACCES:
       return "give yourself access to it, or run as a user who has it";
     case ENOSPC:
