@@ -69,7 +69,8 @@ interface_names make_interface_names() {
   auto from = std::make_shared<const ipq::interface_names>();
   static_cast<void>(from->find(1));
   return [from = std::move(from), last = ipq::interface{}](std::uint32_t index) mutable -> std::string_view {
-    last = from->find(index);
+    const ipq::interface found = from->find(index);
+    last = found;  // g++ hides a result's way into what is captured from ThreadSanitizer
     return last.name_view();
   };
 }

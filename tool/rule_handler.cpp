@@ -31,7 +31,8 @@ void latency_histogram::add(std::chrono::nanoseconds each, std::uint64_t packets
 rule_handler::rule_handler(const rule_job& job, const rules_in_use& what, unsigned worker)
     : job_(job),
       worker_(worker),
-      names_(make_interface_names()),
+      fresh_names_(make_interface_names()),
+      names_(fresh_names_),
       engine_(make_engine(what.rules)),
       recorders_(what.recorders),
       knows_copies_(what.rules.duplicates()),
@@ -41,7 +42,7 @@ rules::engine rule_handler::make_engine(rules::ruleset what) const {
   rules::engine_options options = job_.engine;
   // Each worker sees its own packets, so each has its own dice.
   options.seed += worker_;
-  options.names = names_;
+  options.names = fresh_names_;
   return rules::engine(std::move(what), std::move(options));
 }
 

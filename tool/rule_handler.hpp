@@ -102,6 +102,7 @@ class rule_handler final : public handler {
 
   const rule_job& job_;
   const unsigned worker_;
+  const interface_names fresh_names_;  ///< never called, so that they are copied beside the worker
   interface_names names_;
   mutable std::mutex lock_;  ///< taken once a batch: engine and counters are looked at from outside
   rules::engine engine_;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -66,6 +67,25 @@ TEST(rule_handler, what_is_due_goes_before_what_comes) {
   batch[0].id = 3;
   ASSERT_TRUE(handler.take(packets, batch));
   EXPECT_EQ(packets.ids(), (std::vector<std::uint32_t>{1, 2, 3}));
+}
+
+// ThreadSanitizer sees what they share unlocked.
+TEST(rule_handler, other_rules_come_while_the_worker_looks_up_interfaces) {
+  const std::vector<rules::source> text{{.name = "rules", .text = "log : [outdev=lo]\nlog, drop"}};
+  auto made = rules::ruleset::compile(text);
+  ASSERT_TRUE(made);
+  rule_job job;
+  rule_handler handler(job, {*made, {}}, 0);
+  std::atomic<int> done = 0;
+  std::jthread reloads([&](const std::stop_token& end) {
+    rule_handler* const handlers[] = {&handler};
+    for (; !end.stop_requested(); ++done) rule_handler::replace(handlers, {*made, {}});
+  });
+  decided packets;
+  const auto bytes = rules::make_bytes({});
+  std::vector<ipq::packet> batch(1, rules::make_packet(bytes));
+  batch[0].outdev = 1;
+  for (int i = 0; i < 1000 || done < 1000; ++i) ASSERT_TRUE(handler.take(packets, batch));
 }
 
 }  // namespace
