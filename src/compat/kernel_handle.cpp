@@ -36,16 +36,7 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
     if (!opened) return std::unexpected(opened.error());
     joined = *std::move(opened);
   }
-  auto readable = joined->join(*this);
-  if (!readable) return std::unexpected(readable.error());
-  if (readable_) {
-    if (const auto replaced = readable_.replace(*std::move(readable)); !replaced) {
-      joined->leave(*this);
-      return replaced;
-    }
-  } else {
-    readable_ = *std::move(readable);
-  }
+  if (const auto done = joined->join(*this, readable_); !done) return done;
   leave();
   last_read_directly_ = 0;
   relayed_ = joined->shared();
@@ -53,7 +44,7 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
   interfaces_.open(queue_->beside());
   set_number(number);
   fd = readable_.fd();
-  local.nl_pid = queue_->socket().port_id();
+  local.nl_pid = queue_->connection().port_id();
   return {};
 }
 
@@ -61,7 +52,7 @@ result<void> kernel_handle::read_from_relay(netlink::socket&& reader) {
   if (const auto replaced = readable_.replace(std::move(reader)); !replaced) return replaced;
   relayed_ = true;
   if (ahead_) {
-    static_cast<void>(ahead_->flush(queue_->socket()));
+    static_cast<void>(ahead_->flush(queue_->connection()));
     give_up_reading_ahead();
   }
   return {};
@@ -89,7 +80,7 @@ class kernel_handle::waiting_read {
 
 void kernel_handle::leave() {
   if (!queue_) return;
-  if (ahead_) static_cast<void>(ahead_->flush(queue_->socket()));
+  if (ahead_) static_cast<void>(ahead_->flush(queue_->connection()));
   queue_->leave(*this);
   queue_.reset();
 }
@@ -122,7 +113,7 @@ ssize_t kernel_handle::read(std::span<unsigned char> into, int timeout) {
     if (ahead_) {
       ::pthread_testcancel();
       const netlink::cancellation_off uninterrupted;  // what was received is not to be lost with the thread
-      const auto length = ahead_->read(readable_, queue_->socket(), !relayed_,
+      const auto length = ahead_->read(readable_, queue_->connection(), !relayed_,
                                        [&](auto datagram) { return translate(datagram, into); });
       if (relayed_) [[unlikely]]
         give_up_reading_ahead();  // by this thread, if the other family's handle came while it read
@@ -238,7 +229,7 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
     if ((!note->verdict || counters_.received.value() == 0) && queue_->may_be_used()) {
       code = EBUSY;
     } else if (ahead_ && note->verdict) {
-      ahead_->send_others_alone(queue_->socket(), note->verdict->id);
+      ahead_->send_others_alone(queue_->connection(), note->verdict->id);
     }
   } else if (note->verdict ? is_invalid_verdict(note->verdict->value) : is_invalid_mode(note->mode->mode)) {
     code = EINVAL;  // what was sent in its place the kernel refuses in its own ways
@@ -322,7 +313,7 @@ int kernel_handle::set_any_verdict(ipq_id_t id, unsigned int value, std::optiona
     const int errno_before = errno;
     const netlink::cancellation_off uninterrupted;  // or verdicts that were sent would be sent once more
     const auto answer = queue_->plain_verdict(ipv6(), static_cast<std::uint32_t>(id), value);
-    if (!ahead_->send(queue_->socket(), answer)) return fail(IPQ_ERR_SEND, "set verdict");
+    if (!ahead_->send(queue_->connection(), answer)) return fail(IPQ_ERR_SEND, "set verdict");
     errno = errno_before;
     (value == verdict_accept ? counters_.accepted : counters_.dropped).add();
     return verdict_request_size;
@@ -358,7 +349,7 @@ int kernel_handle::set_any_verdict(ipq_id_t id, unsigned int value, std::optiona
   }
   const int errno_before = errno;
   // Those before it go before it.
-  if (ahead_) static_cast<void>(ahead_->flush(queue_->socket()));
+  if (ahead_) static_cast<void>(ahead_->flush(queue_->connection()));
   if (const auto sent = queue_->send_verdict(request); !sent) return fail(IPQ_ERR_SEND, "set verdict");
   errno = errno_before;
   // What is dropped for a reason of ours is counted as that, too.
@@ -382,7 +373,7 @@ std::optional<netlink::queue_counters> counters_of(const kernel_queue& wanted) {
 
 ipq_status kernel_handle::status() const {
   const auto kernel = counters_of(*queue_);
-  const std::uint32_t own_port_id = queue_->socket().port_id();
+  const std::uint32_t own_port_id = queue_->connection().port_id();
   const copy_parameters copies = copies_;
   const queue_limits limits = queue_->limits(*this);
   ipq_status now{};
@@ -393,19 +384,19 @@ ipq_status kernel_handle::status() const {
   now.max_length = limits.max_length;
   now.fail_open = limits.fail_open;
   now.length = kernel && kernel->port_id == own_port_id ? kernel->waiting : IPQ_UNKNOWN;
-  now.receive_buffer = queue_->socket().receive_buffer();
+  now.receive_buffer = queue_->connection().receive_buffer();
   return now;
 }
 
 ipq_stats kernel_handle::stats() const {
   const auto kernel = counters_of(*queue_);
-  const bool known = kernel && kernel->port_id == queue_->socket().port_id();
+  const bool known = kernel && kernel->port_id == queue_->connection().port_id();
   ipq_stats now = counted();
   now.lost_queue_full = known ? kernel->dropped : IPQ_UNKNOWN;
   // The socket's own count knows also what fail-open let pass, and lost error messages.
   now.lost_no_buffer = known                             ? kernel->user_dropped
                        : queue_->limits(*this).fail_open ? IPQ_UNKNOWN
-                                                         : queue_->socket().drops();
+                                                         : queue_->connection().drops();
   return now;
 }
 

@@ -49,13 +49,13 @@ result<std::shared_ptr<kernel_queue>> kernel_queue::open(const netlink::socket_s
 
 bool kernel_queue::is_here() const {
   const auto here = source_.open(NETLINK_NETFILTER);
-  return !here || here->network_namespace() == socket_.network_namespace();
+  return !here || here->network_namespace() == connection().network_namespace();
 }
 
 void kernel_queue::set_receive_buffer() const noexcept {
   // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
   constexpr std::size_t per_packet = 128 << 10;
-  socket_.set_receive_buffer(per_packet * std::max(members_[0].max_length, members_[1].max_length));
+  connection().set_receive_buffer(per_packet * std::max(members_[0].max_length, members_[1].max_length));
 }
 
 void kernel_queue::max_length_changed(const kernel_handle& who) {
@@ -64,23 +64,33 @@ void kernel_queue::max_length_changed(const kernel_handle& who) {
   set_receive_buffer();
 }
 
-result<netlink::socket> kernel_queue::join(kernel_handle& who) {
+result<void> kernel_queue::join(kernel_handle& who, netlink::socket& readable) {
   const std::size_t index = index_of(who.ipv6());
   kernel_handle* const other = members_[1 - index].who;
-  auto readable = shared_            ? relay_->open_reader(index)
-                  : other != nullptr ? share_with_relay(*other)
-                                     : socket_.duplicate();
-  if (readable) {
-    const lock locked(*this);
-    members_[index] = {.who = &who, .max_length = who.options().max_length};
-    forget_mode(index);
-    if (members_[1 - index].max_length < members_[index].max_length) set_receive_buffer();
+  auto reader = shared_            ? relay_->open_reader(index)
+                : other != nullptr ? share_with_relay(*other)
+                                   : result<netlink::socket>(std::move(opened_));
+  if (!reader) return std::unexpected(reader.error());
+  if (!readable) {
+    readable = *std::move(reader);
+  } else if (const auto replaced = readable.replace(*std::move(reader)); !replaced) {
+    leave(who);
+    return replaced;
   }
-  return readable;
+  if (!shared_) members_own_ = netlink::socket(readable.fd());
+  const lock locked(*this);
+  members_[index] = {.who = &who, .max_length = who.options().max_length};
+  forget_mode(index);
+  if (members_[1 - index].max_length < members_[index].max_length) set_receive_buffer();
+  return {};
 }
 
 result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
-  auto created = netlink::relay::create(socket_, [this](std::span<std::byte>& datagram) { return route(datagram); });
+  auto behind = members_own_.duplicate();
+  if (!behind) return behind;
+  behind_relay_ = *std::move(behind);
+  auto created =
+      netlink::relay::create(behind_relay_, [this](std::span<std::byte>& datagram) { return route(datagram); });
   if (!created) return std::unexpected(created.error());
   // Everything that may be refused comes before the first member's descriptor is another one.
   undecided_.reserve(first.options().max_length);
@@ -167,7 +177,7 @@ result<void> kernel_queue::ask(wire::config wanted, const request_note& note) co
   wanted.port_id = fields.port_id;
   alignas(4) std::byte request[wire::max_config_size];
   const std::size_t length = wire::encode_config(wanted, request);
-  return socket_.send(std::span<const std::byte>(request, length));
+  return connection().send(std::span<const std::byte>(request, length));
 }
 
 result<void> kernel_queue::ask_for_access() {
@@ -189,7 +199,7 @@ void kernel_queue::look_for_refused_bind() {
   // The kernel has answered when send returns, so a refused bind is the first thing that the socket holds: before it
   // there were no packets.
   std::byte beginning[64];
-  const auto first = socket_.peek(beginning);
+  const auto first = connection().peek(beginning);
   if (!first) return;
   wire::bytes datagram(beginning, std::min(first->length, sizeof beginning));
   const auto message = wire::next_message(datagram);
@@ -283,12 +293,12 @@ result<void> kernel_queue::send_mode(std::size_t index, mode_note note) {
   if (note.binds) {
     wanted.command = wire::config_command::bind;
     // Refused only where the socket is no socket of the kernel's, as in tests.
-    static_cast<void>(socket_.set_timestamps(true));
+    static_cast<void>(connection().set_timestamps(true));
   }
-  const std::uint32_t drops = shared_ ? socket_.drops() : 0;
+  const std::uint32_t drops = shared_ ? connection().drops() : 0;
   const auto sent = ask(wanted, {.ipv6 = index == index_of(true), .mode = note});
   // While messages are lost the kernel's answer may be one of them, and the old mode must not stay.
-  if (shared_ && socket_.drops() != drops) setting.arriving = copies;
+  if (shared_ && connection().drops() != drops) setting.arriving = copies;
   if (!sent && note.binds) told_->bound = false;
   return sent;
 }
@@ -314,9 +324,9 @@ result<void> kernel_queue::send_verdict(const verdict_request& request) {
   if (!request.replacement.empty()) answer.payload_length = request.replacement.size();
   const std::size_t length = wire::encode_verdict(answer, head);
   const std::span<const std::byte> message(head, length);
-  if (request.replacement.empty()) return socket_.send(message);
+  if (request.replacement.empty()) return connection().send(message);
   const iovec parts[] = {part_of(message), part_of(request.replacement)};
-  return socket_.send(std::span(parts));
+  return connection().send(std::span(parts));
 }
 
 void kernel_queue::drop(std::uint32_t id, bool all) {
@@ -331,7 +341,7 @@ void kernel_queue::drop(std::uint32_t id, bool all) {
                                                    .port_id = all ? verdict_drop : fields.port_id},  // see read_note
                                                   message);
   // What can fail is memory; the packet then waits until the queue is closed, which drops it.
-  static_cast<void>(socket_.send(std::span<const std::byte>(message, length)));
+  static_cast<void>(connection().send(std::span<const std::byte>(message, length)));
 }
 
 bool kernel_queue::pass_on(std::span<std::byte> datagram) {

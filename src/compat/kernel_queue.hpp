@@ -44,6 +44,8 @@ struct queue_limits {
 
 class kernel_queue final : public shared_between_handles {
  public:
+  ~kernel_queue() { static_cast<void>(members_own_.release()); }
+
   /// Opens the socket; the queue belongs to nobody yet. Errors: those of opening a socket. Throws std::bad_alloc.
   [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
                                                                   std::uint16_t number);
@@ -56,7 +58,10 @@ class kernel_queue final : public shared_between_handles {
   void max_length_changed(const kernel_handle& who);
 
   [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
-  [[nodiscard]] const netlink::socket& socket() const noexcept { return socket_; }
+  /// The descriptor that the only member reads from; with a relay one that the program does not know.
+  [[nodiscard]] const netlink::socket& connection() const noexcept {
+    return shared_.load(std::memory_order_acquire) ? behind_relay_ : members_own_;
+  }
   /// Whether it is in the network namespace that the calling thread is in.
   [[nodiscard]] bool is_here() const;
   /// Gives sockets of its network namespace.
@@ -67,7 +72,7 @@ class kernel_queue final : public shared_between_handles {
   [[nodiscard]] auto look(Ask ask) const -> decltype(ask()) {
     if (is_here()) return ask();
     decltype(ask()) found;
-    const auto there = netlink::network_namespace_of(socket_);
+    const auto there = netlink::network_namespace_of(connection());
     const auto look_there = [&] {
       try {
         found = ask();
@@ -80,10 +85,11 @@ class kernel_queue final : public shared_between_handles {
   }
   [[nodiscard]] bool bound() const noexcept { return told_->bound.load(std::memory_order_relaxed); }
 
-  /// Returns what `who` is to read from. A member that is alone reads the netlink socket itself; when a second one
-  /// joins, the descriptor of the first changes its meaning and both read from a relay. The caller sees to it that
-  /// join and leave come one at a time.
-  [[nodiscard]] result<netlink::socket> join(kernel_handle& who);
+  /// Lets `readable` be what `who` is to read from; the number that it has stays. A member that is alone reads the
+  /// netlink socket itself, by the one descriptor that there is of it, so that the program may close all others. When a
+  /// second one joins, the descriptor of the first changes its meaning and both read from a relay. The caller sees to
+  /// it that join and leave come one at a time.
+  [[nodiscard]] result<void> join(kernel_handle& who, netlink::socket& readable);
 
   /// If another member stays: drops what this one left undecided, read or not, and asks of the kernel what that one
   /// wants alone. Else closing the socket does it all.
@@ -111,7 +117,7 @@ class kernel_queue final : public shared_between_handles {
   result<void> send(const wire::plain_verdict& answer) const {
     alignas(8) std::byte message[wire::plain_verdict_size];
     wire::encode_plain_verdict(answer, message);
-    return socket_.send(std::span<const std::byte>(message));
+    return connection().send(std::span<const std::byte>(message));
   }
   [[nodiscard]] bool shared() const noexcept { return shared_.load(std::memory_order_relaxed); }
 
@@ -156,8 +162,20 @@ class kernel_queue final : public shared_between_handles {
   [[nodiscard]] copy_parameters needed_copies() const noexcept;
   [[nodiscard]] wire::config needed_config() const noexcept;
 
+  /// Opens sockets in the queue's network namespace.
+  class neighbourhood final : public netlink::socket_source {
+   public:
+    explicit neighbourhood(const kernel_queue& queue) noexcept : queue_(queue) {}
+    [[nodiscard]] result<netlink::socket> open(int protocol, std::uint32_t groups) const noexcept override {
+      return netlink::open_beside(queue_.connection(), queue_.source_, protocol, groups);
+    }
+
+   private:
+    const kernel_queue& queue_;
+  };
+
   kernel_queue(const netlink::socket_source& source, std::uint16_t number, netlink::socket&& opened)
-      : source_(source), number_(number), socket_(std::move(opened)) {}
+      : source_(source), number_(number), opened_(std::move(opened)) {}
 
   result<void> ask(wire::config wanted, const request_note& note) const;
   /// What is wanted now, for the mode of this member. The mutex is locked.
@@ -178,8 +196,10 @@ class kernel_queue final : public shared_between_handles {
 
   const netlink::socket_source& source_;
   const std::uint16_t number_;
-  const netlink::socket socket_;
-  const netlink::source_beside beside_{source_, socket_};
+  netlink::socket opened_;        ///< until the first member has it
+  netlink::socket members_own_;   ///< the number of its descriptor, which it owns
+  netlink::socket behind_relay_;  ///< what the relay reads, another descriptor
+  const neighbourhood beside_{*this};
   std::atomic<bool> accessible_ = false;
   const netlink::in_common<told> told_;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed

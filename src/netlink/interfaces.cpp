@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 
@@ -45,11 +46,17 @@ interface ask(const socket& kernel, std::uint32_t index, std::uint32_t sequence)
   request.header.nlmsg_seq = sequence;
   request.body.ifi_index = static_cast<int>(index);
   if (!kernel.send(std::as_bytes(std::span(&request, 1)))) return {};
-  // The kernel has answered when send returns; an answer is a page at most (NLMSG_GOODSIZE) unless VFs are asked for.
+  // The kernel has answered when send returns, and so nothing is waited for, but for a script's answer; it is a page at
+  // most (NLMSG_GOODSIZE) unless VFs are asked for. No signal ends this, so it must not last, whatever is there.
+  std::optional<std::chrono::steady_clock::time_point> deadline;
   std::byte buffer[8192];
   for (;;) {
-    const auto received = kernel.receive(buffer, waiting::until_something_comes);
-    if (!received && received.error().is(EINTR)) continue;
+    const auto received = kernel.receive(buffer, waiting::not_at_all);
+    if (!received && received.error().is(EAGAIN)) {
+      if (!deadline) deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+      if (!kernel.wait_readable(*deadline)) return {};
+      continue;
+    }
     if (!received || received->length == 0) return {};
     wire::bytes datagram(buffer, received->length);
     const auto answer = wire::next_message(datagram);
@@ -90,11 +97,17 @@ interface interfaces::look_up_alone(std::uint32_t index) {
   if (!open_sockets()) return ask_once(*source_, index);
   // The time is taken first: what changes while we look counts as not looked at.
   const std::uint64_t now = count_cycles();
-  forget_what_changed();
+  constexpr std::uint64_t half_a_second = 1 << 30;  // less where the counter is faster
+  const bool are_there = now - seen_ < half_a_second || (announcements_.is_there() && questions_.is_there());
+  if (now - seen_ >= half_a_second) seen_ = now;
+  if (!are_there || !forget_what_changed()) {
+    if (!open_sockets_again()) return ask_once(*source_, index);
+  }
   looked_.store(now, std::memory_order_release);
   interface found;
   if (const auto type = place_of(index).load(index, found.name)) return {found.name, *type};
-  const interface asked = ask(questions_, index, ++questions_asked_);
+  if (!questions_.is_there() && !open_sockets_again()) return ask_once(*source_, index);
+  const interface asked = ask(*questions_, index, ++questions_asked_);
   if (asked.name[0] != '\0') place_of(index).store(index, asked);
   return asked;
 }
@@ -106,22 +119,30 @@ bool interfaces::open_sockets() {
     auto questions = source_->open(NETLINK_ROUTE);
     if (!announcements || !questions) return false;
     forget_all();
-    announcements_ = *std::move(announcements);
-    questions_ = *std::move(questions);
+    announcements_ = unseen_socket(*std::move(announcements));
+    questions_ = unseen_socket(*std::move(questions));
     opened_by_ = process;
   }
   return true;
 }
 
-void interfaces::forget_what_changed() {
+bool interfaces::open_sockets_again() {
+  opened_by_ = 0;
+  return open_sockets();
+}
+
+bool interfaces::forget_what_changed() {
   // Which interface changed does not matter: asking again is cheap and announcements are rare. An overrun (ENOBUFS)
   // means that some were lost, so it counts as one.
   for (;;) {
     std::byte beginning[16];
-    const auto received = announcements_.receive(beginning, waiting::not_at_all);
-    if (!received && !received.error().is(ENOBUFS)) return;
-    if (received && received->length == 0) return;
+    // Only a look: it may be the program's own connection by now.
+    const auto first = announcements_->peek(beginning);
+    if (!first && first.error().is(EAGAIN)) return true;
+    if (!announcements_.is_there()) return false;
+    if (first ? first->length == 0 : !first.error().is(ENOBUFS)) return true;
     forget_all();
+    if (first) static_cast<void>(announcements_->receive(beginning, waiting::not_at_all));
   }
 }
 

@@ -104,15 +104,18 @@ class interfaces {
   [[gnu::noinline]] interface look_up(std::uint32_t index);
   interface look_up_alone(std::uint32_t index);
   bool open_sockets();
-  void forget_what_changed();
+  bool open_sockets_again();
+  /// False: the sockets are not there any more.
+  bool forget_what_changed();
   void forget_all() noexcept;
 
   const socket_source* source_;
   std::atomic<std::uint64_t> looked_ = 0;  ///< in cycles
   std::array<remembered_interface, 32> remembered_;
   std::atomic_flag in_use_;  ///< guards what follows, and writing what is above
-  socket announcements_;
-  socket questions_;  ///< apart, so that no announcement stands before an answer
+  unseen_socket announcements_;
+  unseen_socket questions_;  ///< apart, so that no announcement stands before an answer
+  std::uint64_t seen_ = 0;   ///< in cycles: when both were there
   std::uint32_t questions_asked_ = 0;
   pid_t opened_by_ = 0;
 };

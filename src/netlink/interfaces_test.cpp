@@ -6,6 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -326,6 +327,43 @@ TEST(interfaces, are_asked_for_as_ever_after_handlers_have_jumped_out_of_it) {
   ::setrlimit(RLIMIT_NOFILE, &before);
   char name[IF_NAMESIZE] = {};
   EXPECT_STREQ(found.name.data(), ::if_indextoname(1, name));
+}
+
+/// Closes what has these numbers, as a program does that closes what it did not open, and takes them for pairs.
+std::vector<socket> take_numbers(int from, int to) {
+  for (int fd = from; fd < to; ++fd) ::close(fd);
+  std::vector<socket> own;
+  while (own.empty() || own.back().fd() < to) {
+    auto pair = open_pair().value();
+    own.push_back(std::move(pair.first));
+    own.push_back(std::move(pair.second));
+  }
+  return own;
+}
+
+TEST(interfaces, leave_descriptors_of_the_program_alone_that_have_the_numbers_of_theirs) {
+  socket lowest = open_pair().value().first;
+  const int from = lowest.fd();
+  lowest = socket();
+  std::vector<socket> own;
+  {
+    interfaces names{kernel()};
+    EXPECT_STREQ(names.find(1).name.data(), "lo");
+    const int to = open_pair().value().first.fd();  // behind theirs
+    own = take_numbers(from, to);
+    for (const socket& each : own) ASSERT_TRUE(each.send(std::as_bytes(std::span("own", 3))));
+    std::this_thread::sleep_for(interfaces::max_age + 1us);
+    EXPECT_STREQ(names.find(1).name.data(), "lo");
+    EXPECT_STREQ(names.find(9999).name.data(), "");
+    EXPECT_STREQ(names.find(1).name.data(), "lo");
+  }
+  for (const socket& each : own) {
+    std::byte bytes[64];
+    const auto received = each.receive(bytes, waiting::not_at_all);
+    ASSERT_TRUE(received) << each.fd();
+    EXPECT_EQ(received->length, 3U);
+    EXPECT_FALSE(each.receive(bytes, waiting::not_at_all));
+  }
 }
 
 }  // namespace

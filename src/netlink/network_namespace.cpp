@@ -77,11 +77,12 @@ result<void> run_inside(const descriptor& network_namespace, const std::function
   return {};
 }
 
-result<socket> source_beside::open(int protocol, std::uint32_t groups) const noexcept {
-  auto opened = source_.open(protocol, groups);
-  if (!opened || opened->network_namespace() == neighbour_.network_namespace()) return opened;
-  const auto there = network_namespace_of(neighbour_);
-  if (!there || !run_inside(*there, [&] { opened = source_.open(protocol, groups); })) {
+result<socket> open_beside(const socket& neighbour, const socket_source& source, int protocol,
+                           std::uint32_t groups) noexcept {
+  auto opened = source.open(protocol, groups);
+  if (!opened || opened->network_namespace() == neighbour.network_namespace()) return opened;
+  const auto there = network_namespace_of(neighbour);
+  if (!there || !run_inside(*there, [&] { opened = source.open(protocol, groups); })) {
     return failed("open netlink socket", EXDEV);
   }
   return opened;

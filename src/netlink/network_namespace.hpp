@@ -27,20 +27,10 @@ namespace ipq::netlink {
 /// EINVAL it is no network namespace; EPERM without CAP_SYS_ADMIN; those of pthread_create(3).
 result<void> run_inside(const descriptor& network_namespace, const std::function<void()>& what) noexcept;
 
-/// Opens sockets where another one is, also when the calling thread has gone to another namespace since. Before Linux
-/// 5.14, which does not tell where a socket is, where the thread is.
-class source_beside final : public socket_source {
- public:
-  /// Both outlive it.
-  source_beside(const socket_source& source, const socket& neighbour) noexcept
-      : source_(source), neighbour_(neighbour) {}
-
-  /// Errors: those of `source`; EXDEV the thread is elsewhere and may not go there.
-  [[nodiscard]] result<socket> open(int protocol, std::uint32_t groups = 0) const noexcept override;
-
- private:
-  const socket_source& source_;
-  const socket& neighbour_;
-};
+/// Opens a socket where another one is, also when the calling thread has gone to another namespace since. Before Linux
+/// 5.14, which does not tell where a socket is, where the thread is. Errors: those of `source`; EXDEV the thread is
+/// elsewhere and may not go there.
+[[nodiscard]] result<socket> open_beside(const socket& neighbour, const socket_source& source, int protocol,
+                                         std::uint32_t groups) noexcept;
 
 }  // namespace ipq::netlink

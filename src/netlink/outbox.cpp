@@ -32,6 +32,16 @@ void outbox::flush() {
   while (!backlog_.empty() && send(backlog_.front())) backlog_.pop_front();
 }
 
+result<datagram> outbox::take_back(std::span<std::byte> into) {
+  auto received = writer_.receive(into, waiting::not_at_all);
+  // ECONNRESET comes before the end, where the reader has left something unread.
+  if (received ? received->length == 0 : !received.error().is(EAGAIN)) {
+    hung_up_ = true;
+    return failed("take back", EAGAIN);
+  }
+  return received;
+}
+
 bool outbox::send(std::span<const std::byte> message) const {
   const auto sent = writer_.send(message);
   // EPIPE: the reader has closed its end and reads no more.

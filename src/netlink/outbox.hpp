@@ -2,6 +2,8 @@
 // The end of a pair of sockets through which this process hands messages to a reader of its own, never waiting.
 #pragma once
 
+#include <poll.h>
+
 #include <cstddef>
 #include <list>
 #include <span>
@@ -24,15 +26,21 @@ class outbox {
   void post(std::span<const std::byte> message);
   void flush();
 
-  [[nodiscard]] bool has_backlog() const noexcept { return !backlog_.empty(); }
-  /// For poll(2): writable when some of the backlog may fit.
+  /// A message that was sent over the reader's end, which is for receiving. EAGAIN: there is none.
+  [[nodiscard]] result<datagram> take_back(std::span<std::byte> into);
+
+  /// For poll(2): writable when some of the backlog may fit, readable when something may be taken back.
   [[nodiscard]] int fd() const noexcept { return writer_.fd(); }
+  [[nodiscard]] short events() const noexcept {
+    return static_cast<short>((backlog_.empty() ? 0 : POLLOUT) | (hung_up_ ? 0 : POLLIN));
+  }
 
  private:
   explicit outbox(socket&& writer) noexcept : writer_(std::move(writer)) {}
   [[nodiscard]] bool send(std::span<const std::byte> message) const;
 
   socket writer_;
+  bool hung_up_ = false;
   std::list<std::vector<std::byte>> backlog_;  ///< no deque: that has memory also when it is empty
 };
 

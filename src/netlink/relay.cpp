@@ -20,6 +20,7 @@ namespace ipq::netlink {
 
 result<std::unique_ptr<relay>> relay::create(const socket& source, router route) {
   std::unique_ptr<relay> created(new relay(source, std::move(route)));
+  created->buffer_.resize(wire::max_datagram);
   created->lock_ = descriptor(::memfd_create("libipq relay", MFD_CLOEXEC));
   if (!created->lock_) return failed("create lock file", errno);
   if (!created->open_living()) return failed("create pipe", errno);
@@ -66,8 +67,12 @@ void relay::serve() {
   forward_what_was_left();
   while (wait_for_work()) {
     const std::lock_guard locked(mutex_);
-    for (auto& to : readers_) {
-      if (to) to->flush();
+    for (std::size_t reader = 0; reader < max_readers; ++reader) {
+      auto& to = readers_[reader];
+      if (!to) continue;
+      to->flush();
+      if (sent_back_[reader]) [[unlikely]]
+        send_out(*to);
     }
     // A bounded number, so that whoever wants the mutex gets it under any load.
     for (int taken = 0; taken < 64; ++taken) {
@@ -100,17 +105,21 @@ bool relay::wait_for_turn() {
 }
 
 bool relay::wait_for_work() {
-  std::array<pollfd, 2 + max_readers> watched;
-  nfds_t count = 0;
-  watched[count++] = {wake_.fd(), POLLIN, 0};
-  watched[count++] = {source_.fd(), POLLIN, 0};
+  std::array<pollfd, max_readers + 2> watched;
   {
     const std::lock_guard locked(mutex_);
-    for (const auto& to : readers_) {
-      if (to && to->has_backlog()) watched[count++] = {to->fd(), POLLOUT, 0};
+    for (std::size_t reader = 0; reader < max_readers; ++reader) {
+      const auto& to = readers_[reader];
+      const bool matters = to && to->events() != 0;  // poll passes over -1
+      watched[reader] = {matters ? to->fd() : -1, matters ? to->events() : short{0}, 0};
     }
   }
-  ::poll(watched.data(), count, -1);
+  watched[max_readers] = {wake_.fd(), POLLIN, 0};
+  watched[max_readers + 1] = {source_.fd(), POLLIN, 0};
+  ::poll(watched.data(), watched.size(), -1);
+  for (std::size_t reader = 0; reader < max_readers; ++reader) {
+    sent_back_[reader] = (watched[reader].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
+  }
   return heed_wake();
 }
 
@@ -137,6 +146,14 @@ void relay::forward_what_was_left() {
   if (length < wire::nlmsg_header_size) return;
   forward(std::span(*in_hand_).first(std::min<std::size_t>(length, in_hand_->size())));
   wire::store(in_hand_->data(), std::uint32_t{0});
+}
+
+void relay::send_out(outbox& from) {
+  for (int taken = 0; taken < 64; ++taken) {
+    const auto received = from.take_back(buffer_);
+    if (!received) return;
+    static_cast<void>(source_.send(std::span<const std::byte>(buffer_).first(received->length)));
+  }
 }
 
 result<socket> relay::open_reader(std::size_t reader_index) {

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "ipq/error.hpp"
 #include "netlink/descriptor.hpp"
@@ -42,6 +43,7 @@ class relay {
   relay& operator=(const relay&) = delete;
 
   /// Where this reader receives from now on: whole datagrams, as the source received them. SO_RCVBUF may be set on it.
+  /// What is sent over it goes out over the source.
   [[nodiscard]] result<socket> open_reader(std::size_t reader);
   void close_reader(std::size_t reader);
 
@@ -70,6 +72,7 @@ class relay {
   bool heed_wake();
   void forward(std::span<std::byte> datagram);
   void forward_what_was_left();
+  void send_out(outbox& from);
 
   const socket& source_;
   const router route_;
@@ -80,10 +83,12 @@ class relay {
   std::atomic<bool> stopping_ = false;
   pthread_t thread_{};
   std::atomic<bool> serves_ = false;
+  std::array<bool, max_readers> sent_back_{};  ///< the thread's: something came over the end of this reader
   std::mutex mutex_;  ///< guards what follows, and that a datagram is forwarded as a whole or not yet taken
   std::array<std::optional<outbox>, max_readers> readers_;
   in_common<std::array<std::byte, wire::max_datagram>>
       in_hand_;  ///< the datagram that is on its way, seen by children; its length is 0 if there is none
+  std::vector<std::byte> buffer_;  ///< for what is sent back
 };
 
 }  // namespace ipq::netlink

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -323,6 +324,32 @@ TEST(relay, datagram_in_the_hand_of_a_program_that_ends_is_its_childs) {
   ASSERT_EQ(::waitpid(parent, &status, 0), parent);
   EXPECT_EQ(received(ours), "A first");
   EXPECT_EQ(received(ours), "A second");
+}
+
+TEST_F(relay_test, what_is_sent_over_a_readers_end_goes_out_over_the_source) {
+  start();
+  ASSERT_TRUE(first.send(bytes_of("verdict")));
+  EXPECT_EQ(received(kernel), "verdict");
+  send("A1");
+  EXPECT_EQ(received(first), "A1");
+  ASSERT_TRUE(second.send(bytes_of("another")));
+  EXPECT_EQ(received(kernel), "another");
+}
+
+TEST_F(relay_test, reader_that_closes_its_end_costs_no_time) {
+  start();
+  first = socket();
+  send("B1");
+  EXPECT_EQ(received(second), "B1");
+  rusage before{}, behind{};
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
+  std::this_thread::sleep_for(200ms);
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &behind), 0);
+  EXPECT_LT(behind.ru_nvcsw + behind.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw, 50);
+  const auto microseconds = [](const rusage& of) {
+    return (of.ru_utime.tv_sec + of.ru_stime.tv_sec) * 1'000'000 + of.ru_utime.tv_usec + of.ru_stime.tv_usec;
+  };
+  EXPECT_LT(microseconds(behind) - microseconds(before), 50'000) << "its thread waits";
 }
 
 }  // namespace

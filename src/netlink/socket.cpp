@@ -6,6 +6,7 @@
 #include <linux/sock_diag.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -141,6 +142,12 @@ result<void> socket::replace(socket&& other) noexcept {
     if (errno != EINTR && errno != EBUSY) return failed("replace socket", errno);
   }
   return {};
+}
+
+std::uint64_t socket::identity() const noexcept {
+  const errno_keeper keep;
+  struct stat about {};
+  return ::fstat(fd(), &about) == 0 && S_ISSOCK(about.st_mode) ? about.st_ino : 0;
 }
 
 std::uint32_t socket::port_id() const noexcept {

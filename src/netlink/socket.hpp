@@ -38,6 +38,9 @@ class socket : public descriptor {
   /// Closes what this descriptor referred to and lets its number refer to what `other` does; `other` is used up.
   result<void> replace(socket&& other) noexcept;
 
+  /// A number that no other socket has while this one is open; 0 if the descriptor does not refer to a socket.
+  [[nodiscard]] std::uint64_t identity() const noexcept;
+
   /// The port id that the kernel gave the socket: what owns a queue. 0 if it is no netlink socket.
   [[nodiscard]] std::uint32_t port_id() const noexcept;
 
@@ -91,6 +94,35 @@ class socket : public descriptor {
  private:
   /// After a failure, with its errno.
   [[gnu::cold]] result<void> send_again(std::span<const std::byte> bytes) const;
+};
+
+/// A socket that the program does not know of, and may have closed, as programs do that close what they did not open.
+/// Its number may be the program's own since, and then is let alone.
+class unseen_socket {
+ public:
+  unseen_socket() = default;
+  explicit unseen_socket(socket&& opened) noexcept : socket_(std::move(opened)), identity_(socket_.identity()) {}
+  unseen_socket(unseen_socket&&) noexcept = default;
+  unseen_socket& operator=(unseen_socket&& other) noexcept {
+    let_go();
+    socket_ = std::move(other.socket_);
+    identity_ = other.identity_;
+    return *this;
+  }
+  ~unseen_socket() { let_go(); }
+
+  /// A system call. Afterwards it can be used.
+  [[nodiscard]] bool is_there() const noexcept { return socket_ && socket_.identity() == identity_; }
+  const socket& operator*() const noexcept { return socket_; }
+  const socket* operator->() const noexcept { return &socket_; }
+
+ private:
+  void let_go() noexcept {
+    if (socket_ && !is_there()) static_cast<void>(socket_.release());
+  }
+
+  socket socket_;
+  std::uint64_t identity_ = 0;
 };
 
 /// Where sockets come from: the kernel, or in tests a script.

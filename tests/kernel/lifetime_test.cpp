@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <fstream>
@@ -509,6 +510,43 @@ TEST_F(lifetime, packets_of_two_families_take_no_memory) {
   EXPECT_LT(mallinfo2().uordblks, memory + elsewhere * 8);
   four.destroy();
   EXPECT_TRUE(nothing_to_read(six));
+}
+
+// As routines of 2001 do that make a daemon: the handle's was the only descriptor that there was.
+TEST_F(lifetime, program_may_close_what_it_did_not_open) {
+  flow4().rule();
+  const auto before = open_descriptors();
+  handle h{ipv4, IPQ_COPY_PACKET};
+  pass_one(h, flow4(), "before");
+  for (const int fd : open_descriptors()) {
+    if (!before.contains(fd) && fd != h.fd()) close(fd);
+  }
+  // The program's own descriptors have those numbers now.
+  int pairs[6];
+  for (int* pair = pairs; pair != pairs + 6; pair += 2)
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  for (const int fd : pairs) ASSERT_EQ(write(fd, "own", 3), 3);
+  iptables("-t mangle -A INPUT -p udp -j QUEUE");
+  for (int round = 0; round < 3; ++round) {
+    pass_one(h, flow4(), "behind");
+    flow4().send_back("back");  // by an interface whose name has not been asked for
+    const message packet = read_packet(h);
+    EXPECT_STREQ(packet.packet().indev_name, "near0");
+    set_verdict(h, packet.id());
+    EXPECT_EQ(flow4().arrived_back(), "back");
+  }
+  EXPECT_EQ(ipq_set_mode(h, IPQ_COPY_META, 0), sent_mode);
+  flow4().send("meta");
+  set_verdict(h, read_packet(h).id());
+  EXPECT_EQ(flow4().arrived(), "meta");
+  const int fd = h.fd();
+  h.destroy();
+  EXPECT_EQ(fcntl(fd, F_GETFD), -1);
+  for (const int own : pairs) {
+    char bytes[64];
+    EXPECT_EQ(recv(own, bytes, sizeof bytes, MSG_DONTWAIT), 3) << "what the program wrote, and nothing else";
+    close(own);
+  }
 }
 
 }  // namespace
