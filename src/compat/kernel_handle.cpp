@@ -226,7 +226,9 @@ std::optional<ssize_t> kernel_handle::translate_refusal(const wire::message& mes
   if (code == EPERM) {
     // The kernel says so for a missing right and for somebody else's queue; ip_queue told them apart. A verdict on a
     // queue of ours, which has given us packets, lacked the right when it was given, which may be back by now.
-    if ((!note->verdict || counters_.received.value() == 0) && queue_->may_be_used()) {
+    // Of a mode, too, it counts what was the case when it was sent.
+    const bool denied = note->verdict ? counters_.received.value() != 0 : queue_->was_denied(*note->mode);
+    if (!denied && queue_->may_be_used()) {
       code = EBUSY;
     } else if (ahead_ && note->verdict) {
       ahead_->send_others_alone(queue_->connection(), note->verdict->id);

@@ -52,10 +52,11 @@ bool kernel_queue::is_here() const {
   return !here || here->network_namespace() == connection().network_namespace();
 }
 
-void kernel_queue::set_receive_buffer() const noexcept {
+void kernel_queue::set_receive_buffer() noexcept {
   // What a packet of 64 KiB costs, with attributes and the kernel's own structures, each rounded up to a power of two.
   constexpr std::size_t per_packet = 128 << 10;
-  connection().set_receive_buffer(per_packet * std::max(members_[0].max_length, members_[1].max_length));
+  wanted_buffer_ = per_packet * std::max(members_[0].max_length, members_[1].max_length);
+  granted_buffer_ = connection().set_receive_buffer(wanted_buffer_);
 }
 
 void kernel_queue::max_length_changed(const kernel_handle& who) {
@@ -180,19 +181,25 @@ result<void> kernel_queue::ask(wire::config wanted, const request_note& note) co
   return connection().send(std::span<const std::byte>(request, length));
 }
 
-result<void> kernel_queue::ask_for_access() {
-  if (accessible_) return {};
+result<bool> kernel_queue::ask_for_access() {
+  if (accessible_) return true;
   const auto access = netlink::probe_queue_access(beside_);
   // ip_queue's socket refused the connection when the module was missing. Other errors, as a missing right, come with
   // the request itself.
   if (!access && access.error().is(ENOSYS)) return failed("set mode", ECONNREFUSED);
   if (access) accessible_ = true;
-  return {};
+  return access || !access.error().is(EPERM);
 }
 
 bool kernel_queue::may_be_used() const {
   const auto access = netlink::probe_queue_access(beside_);
   return access || (!access.error().is(EPERM) && accessible_);
+}
+
+bool kernel_queue::was_denied(const mode_note& note) const noexcept {
+  const std::uint32_t denied = denied_attempt_;
+  // Numbers of attempts are compared by their distance, and wrap. The right was missing each time up to that one.
+  return denied != 0 && !is_invalid_mode(note.mode) && ((denied - note.attempt) & bind_attempt_mask) < 1U << 19;
 }
 
 void kernel_queue::look_for_refused_bind() {
@@ -259,7 +266,8 @@ queue_limits kernel_queue::limits(const kernel_handle& who) {
 }
 
 result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_parameters& copies, std::size_t given_range) {
-  if (const auto access = ask_for_access(); !access) return access;
+  const auto access = ask_for_access();
+  if (!access) return std::unexpected(access.error());
   const auto noted_range = static_cast<std::uint32_t>(std::min<std::size_t>(given_range, UINT32_MAX));
   const mode_note note{.mode = copies.mode, .range = noted_range};
   if (is_invalid_mode(copies.mode)) return ask(refused_config(number_), {.ipv6 = who.ipv6(), .mode = note});
@@ -268,6 +276,7 @@ result<void> kernel_queue::set_mode(const kernel_handle& who, const copy_paramet
   const std::size_t index = index_of(who.ipv6());
   told_->modes[index].copies = copies;
   told_->modes[index].set = true;
+  if (!*access) denied_attempt_ = told_->bind_attempt + (bound() ? 0 : 1);
   return send_mode(index, note);
 }
 
@@ -292,6 +301,8 @@ result<void> kernel_queue::send_mode(std::size_t index, mode_note note) {
   note.attempt = note.binds ? ++told_->bind_attempt : told_->bind_attempt.load();
   if (note.binds) {
     wanted.command = wire::config_command::bind;
+    // The right to more may have come since; what the program has set is let alone.
+    if (granted_buffer_ < wanted_buffer_ && connection().receive_buffer() == granted_buffer_) set_receive_buffer();
     // Refused only where the socket is no socket of the kernel's, as in tests.
     static_cast<void>(connection().set_timestamps(true));
   }

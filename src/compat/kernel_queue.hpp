@@ -97,6 +97,8 @@ class kernel_queue final : public shared_between_handles {
 
   /// Whether the process has the right to use queues now; where that can't be asked, whether it had it before.
   [[nodiscard]] bool may_be_used() const;
+  /// Whether the right was missing when this mode was sent.
+  [[nodiscard]] bool was_denied(const mode_note& note) const noexcept;
 
   /// Sends a mode, with the bind if the queue is not bound, without waiting for an answer. Errors: ECONNREFUSED the
   /// kernel has no queues; those of sending.
@@ -181,11 +183,12 @@ class kernel_queue final : public shared_between_handles {
   /// What is wanted now, for the mode of this member. The mutex is locked.
   result<void> send_mode(std::size_t index, mode_note note);
   void note_accepted_mode(bool ipv6, const mode_note& note);
-  void set_receive_buffer() const noexcept;
+  void set_receive_buffer() noexcept;
   void make_room_for_undecided(std::uint32_t max_length) noexcept;
   /// `all`: and all that came before it.
   void drop(std::uint32_t id, bool all);
-  result<void> ask_for_access();
+  /// False: the right is missing, as the answer to the request itself will say.
+  result<bool> ask_for_access();
   /// Returns what the second member is to read from.
   result<netlink::socket> share_with_relay(kernel_handle& first);
   void wake_direct_reads(const kernel_handle& first);
@@ -201,16 +204,19 @@ class kernel_queue final : public shared_between_handles {
   netlink::socket behind_relay_;  ///< what the relay reads, another descriptor
   const neighbourhood beside_{*this};
   std::atomic<bool> accessible_ = false;
+  std::atomic<std::uint32_t> denied_attempt_ = 0;  ///< to bind, the last one without the right; 0: none
   const netlink::in_common<told> told_;
   std::atomic<bool> shared_ = false;  ///< there is a relay; it stays until the queue is closed
 
-  std::mutex mutex_;  ///< guards the next six; never held while something is waited for, nor while the relay is called
+  std::mutex mutex_;  ///< guards the next eight; held neither while something is waited for nor for the relay
   std::array<member, 2> members_;               ///< IPv4, IPv6
   std::optional<std::size_t> alone_;            ///< what arrives was copied when there was this member only
   std::optional<std::uint32_t> last_unshared_;  ///< what waits up to this id was read before there was a relay
   std::size_t reader_unshared_ = 0;             ///< by this member
   bool inherited_ = false;                      ///< this process is a child of the one that opened the queue
   undecided_packets undecided_;                 ///< while shared
+  std::size_t wanted_buffer_ = 0;
+  std::size_t granted_buffer_ = 0;
 
   std::unique_ptr<netlink::relay> relay_;  ///< last, since its thread uses all the others
 };

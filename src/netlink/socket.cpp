@@ -168,6 +168,8 @@ std::uint64_t socket::network_namespace() const noexcept {
 
 result<void> socket::send(std::span<const iovec> parts) const {
   msghdr header{};
+  header.msg_name = const_cast<sockaddr_nl*>(&the_kernel);
+  header.msg_namelen = sizeof the_kernel;
   header.msg_iov = const_cast<iovec*>(parts.data());
   header.msg_iovlen = parts.size();
   while (::sendmsg(fd(), &header, MSG_NOSIGNAL) < 0) {
@@ -179,7 +181,7 @@ result<void> socket::send(std::span<const iovec> parts) const {
 result<void> socket::send_again(std::span<const std::byte> bytes) const {
   do {
     if (errno != EINTR) return failed("send", errno);
-  } while (::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0);
+  } while (send_to_kernel(bytes) < 0);
   return {};
 }
 

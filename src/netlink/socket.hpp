@@ -3,6 +3,7 @@
 // message and keeps no buffer.
 #pragma once
 
+#include <linux/netlink.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -48,10 +49,12 @@ class socket : public descriptor {
   [[nodiscard]] std::uint64_t network_namespace() const noexcept;
 
   /// Sends the parts as one datagram. A netlink request has been carried out when this returns, and an error it met is
-  /// already waiting to be received. Errors: those of sendmsg(2), as EMSGSIZE for more than the send buffer holds.
+  /// already waiting to be received. The kernel is named as who it is for, since then the rights are those of the
+  /// sender, whatever the one had who opened the socket (netlink_net_capable). Errors: those of sendmsg(2), as EMSGSIZE
+  /// for more than the send buffer holds.
   result<void> send(std::span<const iovec> parts) const;
   result<void> send(std::span<const std::byte> bytes) const {
-    if (::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0) [[likely]]
+    if (send_to_kernel(bytes) >= 0) [[likely]]
       return {};
     return send_again(bytes);
   }
@@ -92,6 +95,12 @@ class socket : public descriptor {
   [[nodiscard]] std::uint32_t drops() const noexcept;
 
  private:
+  /// Sockets of another kind than netlink's, as a script's, pass over the address: they keep the bounds of messages.
+  static constexpr sockaddr_nl the_kernel{.nl_family = AF_NETLINK, .nl_pad = 0, .nl_pid = 0, .nl_groups = 0};
+  ssize_t send_to_kernel(std::span<const std::byte> bytes) const {
+    return ::sendto(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&the_kernel),
+                    sizeof the_kernel);
+  }
   /// After a failure, with its errno.
   [[gnu::cold]] result<void> send_again(std::span<const std::byte> bytes) const;
 };

@@ -352,5 +352,42 @@ TEST_F(refusal, message_of_a_missing_right_names_the_capability) {
   EXPECT_NE(words.find("CAP_NET_ADMIN"), std::string::npos) << words;
 }
 
+// As a daemon of root's does that is privileged only around what takes it: ip_queue looked at who sends.
+TEST_F(refusal, of_a_handle_made_without_the_right_ends_when_the_right_is_raised) {
+  flow4().rule();
+  child program{[&](const child::line& line) {
+    std::optional<handle> h;
+    {
+      const unit_tests::without_net_admin unprivileged;
+      h.emplace(ipv4);
+    }
+    if (ipq_set_mode(*h, IPQ_COPY_PACKET, 0) != sent_mode) throw std::runtime_error("no mode");
+    line.say("ready");
+    const message packet = read_packet(*h);
+    const bytes payload = packet.payload();
+    set_verdict(*h, packet.id(), NF_ACCEPT, payload);
+    line.say("accepted");
+  }};
+  EXPECT_EQ(program.hear(), "ready");
+  flow4().send("passes");
+  EXPECT_EQ(program.hear(), "accepted");
+  EXPECT_EQ(flow4().arrived(), "passes");
+}
+
+TEST_F(refusal, of_a_mode_without_the_right_is_eperm_where_the_right_is_there_when_it_is_read) {
+  child program{[&](const child::line& line) {
+    handle h{ipv4};
+    {
+      const unit_tests::without_net_admin unprivileged;
+      ipq_set_mode(h, IPQ_COPY_PACKET, 0);
+    }
+    line.say(error_of(h));
+    ipq_set_mode(h, IPQ_COPY_PACKET, 0);
+    line.say(nothing_to_read(h) ? "bound" : "refused");
+  }};
+  EXPECT_EQ(program.hear(), eperm);
+  EXPECT_EQ(program.hear(), "bound");
+}
+
 }  // namespace
 }  // namespace kernel_tests
