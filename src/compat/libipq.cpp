@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The C functions. What they promise stands in their manual pages; what they do stands in handle.cpp.
 #include <libipq/libipq.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -27,6 +28,34 @@ const nlmsghdr* header_of(const unsigned char* buf) {
   return reinterpret_cast<const nlmsghdr*>(buf);
 }
 
+// A thread of type PTHREAD_CANCEL_ASYNCHRONOUS can be cancelled at any instruction, and would leave a lock locked, or a
+// function that must not throw. In here it is cancelled where it waits, or behind the call. The functions that do this
+// have nothing to clean up, or C++ would end the program (the personality routine knows calls only), so that nothing
+// with a destructor may be inlined into them.
+int defer_cancellation() {
+  int before = PTHREAD_CANCEL_DEFERRED;
+  ::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &before);
+  return before;
+}
+
+void allow_cancellation(int before) {
+  if (before != PTHREAD_CANCEL_DEFERRED) [[unlikely]]
+    ::pthread_setcanceltype(before, &before);
+}
+
+template <class Body>
+[[gnu::noinline]] auto run_apart(Body& body) {
+  return body();
+}
+
+template <class Body>
+auto deferred(Body body) {
+  const int before = defer_cancellation();
+  const auto returned = run_apart(body);
+  allow_cancellation(before);
+  return returned;
+}
+
 template <class Facts, class Get>
 int get_facts(const char* operation, handle& from, Facts* into, std::size_t size, Get get) {
   const netlink::cancellation_off uninterrupted;
@@ -46,23 +75,32 @@ int get_facts(const char* operation, handle& from, Facts* into, std::size_t size
 }  // namespace
 
 IPQ_EXPORT ipq_handle* ipq_create_handle(std::uint32_t flags, std::uint32_t protocol) {
-  const netlink::cancellation_off uninterrupted;
-  return compat::create_handle(flags, protocol, netlink::kernel(), compat::process_environment);
+  return deferred([=]() -> ipq_handle* {
+    const netlink::cancellation_off uninterrupted;
+    return compat::create_handle(flags, protocol, netlink::kernel(), compat::process_environment);
+  });
 }
 
 IPQ_EXPORT int ipq_destroy_handle(ipq_handle* h) {
-  const netlink::cancellation_off uninterrupted;
-  if (h != nullptr) compat::destroy_handle(&handle::of(h));
-  return 0;
+  return deferred([=] {
+    const netlink::cancellation_off uninterrupted;
+    if (h != nullptr) compat::destroy_handle(&handle::of(h));
+    return 0;
+  });
 }
 
 IPQ_EXPORT_HOT ssize_t ipq_read(const ipq_handle* h, unsigned char* buf, std::size_t len, int timeout) {
-  return handle::of(h).read(std::span(buf, len), timeout);
+  const int before = defer_cancellation();
+  const ssize_t length = handle::of(h).read(std::span(buf, len), timeout);
+  allow_cancellation(before);
+  return length;
 }
 
 IPQ_EXPORT int ipq_set_mode(const ipq_handle* h, std::uint8_t mode, std::size_t range) {
-  const netlink::cancellation_off uninterrupted;
-  return handle::of(h).set_mode(mode, range);
+  return deferred([=] {
+    const netlink::cancellation_off uninterrupted;
+    return handle::of(h).set_mode(mode, range);
+  });
 }
 
 IPQ_EXPORT_HOT ipq_packet_msg_t* ipq_get_packet(const unsigned char* buf) {
@@ -79,12 +117,18 @@ IPQ_EXPORT int ipq_get_msgerr(const unsigned char* buf) {
 
 IPQ_EXPORT_HOT int ipq_set_verdict(const ipq_handle* h, ipq_id_t id, unsigned int verdict, std::size_t data_len,
                                    unsigned char* buf) {
-  return handle::of(h).set_verdict(id, verdict, std::nullopt, data_len, buf);
+  const int before = defer_cancellation();
+  const int sent = handle::of(h).set_verdict(id, verdict, std::nullopt, data_len, buf);
+  allow_cancellation(before);
+  return sent;
 }
 
 IPQ_EXPORT int ipq_set_vwmark(const ipq_handle* h, ipq_id_t id, unsigned int verdict, ipq_id_t nfmark,
                               std::size_t data_len, unsigned char* buf) {
-  return handle::of(h).set_verdict(id, verdict, static_cast<std::uint32_t>(nfmark), data_len, buf);
+  const int before = defer_cancellation();
+  const int sent = handle::of(h).set_verdict(id, verdict, static_cast<std::uint32_t>(nfmark), data_len, buf);
+  allow_cancellation(before);
+  return sent;
 }
 
 IPQ_EXPORT int ipq_ctl(const ipq_handle* /*h*/, int /*request*/, ...) {
@@ -92,36 +136,40 @@ IPQ_EXPORT int ipq_ctl(const ipq_handle* /*h*/, int /*request*/, ...) {
 }
 
 IPQ_EXPORT char* ipq_errstr() {
-  return compat::thread_error_text();
+  return deferred([] { return compat::thread_error_text(); });
 }
 
 IPQ_EXPORT void ipq_perror(const char* s) {
-  const int system_error = errno;
-  std::fputs(s != nullptr ? s : "ERROR", stderr);
-  if (compat::thread_error() != IPQ_ERR_NONE) std::fprintf(stderr, ": %s", compat::thread_error_text());
-  if (system_error != 0) std::fprintf(stderr, ": %s", std::strerror(system_error));
-  std::fputc('\n', stderr);
+  deferred([=] {
+    const int system_error = errno;
+    std::fputs(s != nullptr ? s : "ERROR", stderr);
+    if (compat::thread_error() != IPQ_ERR_NONE) std::fprintf(stderr, ": %s", compat::thread_error_text());
+    if (system_error != 0) std::fprintf(stderr, ": %s", std::strerror(system_error));
+    return std::fputc('\n', stderr);
+  });
 }
 
 IPQ_EXPORT int ipq_set_queue(ipq_handle* h, unsigned int number) {
-  const netlink::cancellation_off uninterrupted;
-  try {
-    return compat::set_queue(handle::of(h), number);
-  } catch (const std::bad_alloc&) {
-    return handle::of(h).refuse_setting("set queue", ENOMEM, "out of memory");
-  }
+  return deferred([=] {
+    const netlink::cancellation_off uninterrupted;
+    try {
+      return compat::set_queue(handle::of(h), number);
+    } catch (const std::bad_alloc&) {
+      return handle::of(h).refuse_setting("set queue", ENOMEM, "out of memory");
+    }
+  });
 }
 
 IPQ_EXPORT int ipq_set_max_length(ipq_handle* h, unsigned int packets) {
-  return handle::of(h).set_max_length(packets);
+  return deferred([=] { return handle::of(h).set_max_length(packets); });
 }
 
 IPQ_EXPORT int ipq_set_fail_open(ipq_handle* h, int on) {
-  return handle::of(h).set_fail_open(on);
+  return deferred([=] { return handle::of(h).set_fail_open(on); });
 }
 
 IPQ_EXPORT int ipq_set_debug(ipq_handle* h, int on) {
-  return handle::of(h).set_debug(on);
+  return deferred([=] { return handle::of(h).set_debug(on); });
 }
 
 IPQ_EXPORT int ipq_handle_errno(const ipq_handle* h) {
@@ -129,14 +177,19 @@ IPQ_EXPORT int ipq_handle_errno(const ipq_handle* h) {
 }
 
 IPQ_EXPORT const char* ipq_handle_errstr(const ipq_handle* h) {
-  const auto& last = handle::of(h).last();
-  return last.number() == IPQ_ERR_NONE ? compat::error_text(IPQ_ERR_NONE) : last.text();
+  return deferred([=] {
+    const auto& last = handle::of(h).last();
+    return last.number() == IPQ_ERR_NONE ? compat::error_text(IPQ_ERR_NONE) : last.text();
+  });
 }
 
 IPQ_EXPORT int ipq_get_status(const ipq_handle* h, ipq_status* status, std::size_t size) {
-  return get_facts("get status", handle::of(h), status, size, [](const handle& of) { return of.status(); });
+  return deferred([=] {
+    return get_facts("get status", handle::of(h), status, size, [](const handle& of) { return of.status(); });
+  });
 }
 
 IPQ_EXPORT int ipq_get_stats(const ipq_handle* h, ipq_stats* stats, std::size_t size) {
-  return get_facts("get stats", handle::of(h), stats, size, [](const handle& of) { return of.stats(); });
+  return deferred(
+      [=] { return get_facts("get stats", handle::of(h), stats, size, [](const handle& of) { return of.stats(); }); });
 }

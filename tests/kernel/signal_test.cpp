@@ -10,6 +10,7 @@
 #include <future>
 #include <thread>
 
+#include "child.hpp"
 #include "flow.hpp"
 #include "packet_bytes.hpp"
 #include "process.hpp"
@@ -206,6 +207,54 @@ TEST_P(interrupted_read, blocked_signal_does_not_end_it) {
   // Ignoring a signal forgets the one that is pending.
   stop_ticking();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+struct reading_for_ever {
+  ipq_handle* h;
+  int timeout;
+  std::atomic<bool> started;
+};
+
+// Nothing with a destructor may live where a thread is cancelled at any instruction.
+void* read_for_ever(void* data) {
+  auto& mine = *static_cast<reading_for_ever*>(data);
+  unsigned char buffer[2048];
+  int before;
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+  mine.started = true;
+  for (;;) {
+    ipq_read(mine.h, buffer, sizeof buffer, mine.timeout);
+    ipq_set_verdict(mine.h, 1, NF_ACCEPT, 0, nullptr);
+    ipq_set_max_length(mine.h, 0);
+    ipq_handle_errstr(mine.h);
+    ipq_errstr();
+  }
+}
+
+TEST_P(interrupted_read, reader_that_may_be_cancelled_anywhere_is_so_where_it_does_no_harm) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizers' own code must not be cancelled anywhere";
+#endif
+  for (const int timeout : {-1, 0, 100}) {
+    child program{[&](const child::line& line) {
+      for (int number = 0; number < 300; ++number) {
+        reading_for_ever reading{const_cast<ipq_handle*>(h()), timeout, false};
+        pthread_t thread;
+        pthread_create(&thread, nullptr, read_for_ever, &reading);
+        while (!reading.started) std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::microseconds(number % 200));
+        pthread_cancel(thread);
+        pthread_join(thread, nullptr);
+      }
+      line.say("all have ended");
+    }};
+    EXPECT_EQ(program.hear(), "all have ended");
+    EXPECT_EQ(program.wait(), 0);
+  }
+  bytes refusals(2048);  // of verdicts on no packet
+  while (ipq_read(h(), refusals.data(), refusals.size(), 200'000) > 0) {
+  }
+  expect_all_is_well();
 }
 
 INSTANTIATE_TEST_SUITE_P(handle, interrupted_read, ::testing::Bool(),
