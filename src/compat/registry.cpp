@@ -10,11 +10,13 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "compat/capture_handle.hpp"
 #include "compat/kernel_handle.hpp"
 #include "netlink/proc.hpp"
+#include "netlink/signals_off.hpp"
 
 namespace ipq::compat {
 namespace {
@@ -23,6 +25,7 @@ namespace {
 /// process.
 struct registry {
   std::mutex mutex;
+  sigset_t mask{};  ///< of the thread that forks, from before
   struct entry {
     handle* created = nullptr;
     pid_t creator = 0;
@@ -31,6 +34,13 @@ struct registry {
 };
 
 constinit registry handles;
+
+/// Handlers may destroy handles, and fork: none runs in this thread while it holds the mutex.
+class lock {
+ private:
+  const netlink::signals_off no_handlers_;
+  const std::lock_guard<std::mutex> locked_{handles.mutex};
+};
 
 /// A child of fork() inherits handles, but they are not its own: it may create others.
 handle* own(const registry::entry& entry) noexcept {
@@ -70,14 +80,21 @@ void for_each_queue(void (shared_between_handles::*what)()) {
 }
 
 void before_fork() {
+  // Until it has forked no handler runs: see lock.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   handles.mutex.lock();
+  handles.mask = before;
   for_each_queue(&shared_between_handles::before_fork);
 }
 
 template <void (shared_between_handles::*Resume)()>
 void after_fork() {
   for_each_queue(Resume);
+  const sigset_t before = handles.mask;
   handles.mutex.unlock();
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void after_fork_in_child() {
@@ -114,6 +131,9 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
   }
   if (flags & IPQ_CREATE_BATCH) options->batch = true;
   watch_forks();
+  // As lock. But a pipe opens when somebody writes into it, and until then a signal must be able to end the program.
+  std::optional<netlink::signals_off> no_handlers;
+  if (!options->capture) no_handlers.emplace();
   const std::lock_guard locked(handles.mutex);
   registry::entry& entry = entry_of(protocol == ipv6);
   if (own(entry) != nullptr) return refuse(IPQ_ERR_BIND, EADDRINUSE);
@@ -139,7 +159,7 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
 void destroy_handle(handle* destroyed) noexcept {
   const int errno_before = errno;
   {
-    const std::lock_guard locked(handles.mutex);
+    const lock locked;
     registry::entry& entry = entry_of(destroyed->ipv6());
     if (entry.created == destroyed) entry = {};
     destroyed->leave();
@@ -153,7 +173,7 @@ int set_queue(handle& changed, unsigned int number) {
   if (number > 0xffff) {
     return changed.refuse_setting("set queue", EINVAL, std::to_string(number) + ": expected a number from 0 to 65535");
   }
-  const std::lock_guard locked(handles.mutex);
+  const lock locked;
   if (changed.options().queue == number) return 0;
   handle* const other = partner(entry_of(!changed.ipv6()));
   if (const auto opened = changed.open(static_cast<std::uint16_t>(number), other); !opened) {

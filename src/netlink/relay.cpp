@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <new>
 
+#include "netlink/signals_off.hpp"
 #include "wire/bytes.hpp"
 
 namespace ipq::netlink {
@@ -170,6 +171,7 @@ void relay::close_reader(std::size_t reader_index) {
 }
 
 void relay::deliver(std::span<std::byte> datagram) {
+  const signals_off no_handlers;  // one that forks takes the mutex
   const std::lock_guard locked(mutex_);
   forward(datagram);
   // What did not fit is the thread's to flush, and it may be asleep.

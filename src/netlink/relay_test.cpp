@@ -352,5 +352,29 @@ TEST_F(relay_test, reader_that_closes_its_end_costs_no_time) {
   EXPECT_LT(microseconds(behind) - microseconds(before), 50'000) << "its thread waits";
 }
 
+relay* forked_in_handler;
+
+// As a handler does that calls system() or forks.
+TEST_F(relay_test, handler_may_fork_while_something_is_delivered) {
+  start();
+  forked_in_handler = running.get();
+  static std::atomic<int> handled;
+  handled = 0;
+  struct sigaction forking {
+  }, before{};
+  forking.sa_handler = [](int) {
+    forked_in_handler->before_fork();
+    forked_in_handler->after_fork_in_parent();
+    ++handled;
+    ::ualarm(50, 0);
+  };
+  sigaction(SIGALRM, &forking, &before);
+  ::ualarm(50, 0);
+  std::byte datagram[] = {std::byte{'x'}};
+  while (handled < 300) running->deliver(datagram);
+  ::ualarm(0, 0);
+  sigaction(SIGALRM, &before, nullptr);
+}
+
 }  // namespace
 }  // namespace ipq::netlink

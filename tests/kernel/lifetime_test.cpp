@@ -549,5 +549,24 @@ TEST_F(lifetime, program_may_close_what_it_did_not_open) {
   }
 }
 
+// A handler that ends the program may interrupt whatever is done with another handle.
+TEST_F(lifetime, handler_may_destroy_a_handle_while_another_is_made) {
+  for (int number = 0; number < 60; ++number) {
+    child program{[&](const child::line&) {
+      static ipq_handle* destroyed = ipq_create_handle(0, PF_INET);
+      signal(SIGALRM, [](int) {
+        ipq_destroy_handle(destroyed);
+        _exit(0);
+      });
+      ualarm(static_cast<useconds_t>(2000 + number * 37), 0);
+      for (;;) {
+        ipq_handle* const made = ipq_create_handle(0, PF_INET6);
+        ipq_destroy_handle(made);
+      }
+    }};
+    ASSERT_EQ(program.wait(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace kernel_tests
