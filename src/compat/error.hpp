@@ -29,6 +29,9 @@ class last_error {
  public:
   void set(int number, std::string_view text) noexcept;
 
+  /// In a child of fork(2), before anything else: another thread of the parent may have been writing.
+  void after_fork_in_child() noexcept { in_use_.clear(std::memory_order_relaxed); }
+
   [[nodiscard]] int number() const noexcept { return number_.load(std::memory_order_relaxed); }
 
   /// A copy that belongs to the calling thread, valid until its next call.

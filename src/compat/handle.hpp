@@ -69,7 +69,7 @@ class handle : public ipq_handle {
   [[nodiscard]] virtual shared_between_handles* shared() const noexcept = 0;
 
   /// In a child of fork(2), where nothing else runs yet.
-  virtual void after_fork_in_child() noexcept {}
+  virtual void after_fork_in_child() noexcept { last_.after_fork_in_child(); }
 
   virtual ssize_t read(std::span<unsigned char> into, int timeout) = 0;
   virtual int set_mode(std::uint8_t mode, std::size_t range) = 0;

@@ -86,6 +86,8 @@ void kernel_handle::leave() {
 }
 
 void kernel_handle::after_fork_in_child() noexcept {
+  handle::after_fork_in_child();
+  interfaces_.after_fork_in_child();
   if (ahead_) ahead_->forget();
 }
 

@@ -71,6 +71,9 @@ class interfaces {
   /// another thread is here.
   void open(const socket_source& source);
 
+  /// In a child of fork(2), before anything else: another thread of the parent may have been here.
+  void after_fork_in_child() noexcept { in_use_.clear(std::memory_order_relaxed); }
+
   /// How long an answer may come from memory before the kernel's announcements are looked at again, at most; with
   /// counters of 3 GHz it is a third of that. Looking costs a system call, which a reader that drains thousands of
   /// packets can't spend on each.

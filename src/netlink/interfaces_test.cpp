@@ -6,6 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -364,6 +365,31 @@ TEST(interfaces, leave_descriptors_of_the_program_alone_that_have_the_numbers_of
     EXPECT_EQ(received->length, 3U);
     EXPECT_FALSE(each.receive(bytes, waiting::not_at_all));
   }
+}
+
+TEST(interfaces, are_asked_for_in_a_child_of_fork_whatever_another_thread_did) {
+  interfaces names{kernel()};
+  std::atomic<bool> done = false;
+  std::thread asking([&] {
+    while (!done) static_cast<void>(names.find(9999));
+  });
+  int without = 0;
+  for (int number = 0; number < 60; ++number) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      names.after_fork_in_child();
+      static_cast<void>(names.find(9999));  // opens its own
+      const rlimit none{0, 0};
+      ::setrlimit(RLIMIT_NOFILE, &none);
+      ::_exit(names.find(1).name[0] == 'l' ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    without += status != 0 ? 1 : 0;
+  }
+  done = true;
+  asking.join();
+  EXPECT_EQ(without, 0);
 }
 
 }  // namespace

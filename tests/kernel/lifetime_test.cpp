@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "child.hpp"
 #include "flow.hpp"
@@ -566,6 +568,27 @@ TEST_F(lifetime, handler_may_destroy_a_handle_while_another_is_made) {
     }};
     ASSERT_EQ(program.wait(), 0);
   }
+}
+
+// The child has the handle as it is at that moment, with whatever another thread was about to write into it.
+TEST_F(lifetime, child_has_its_own_errors_whatever_another_thread_did) {
+  handle h{ipv4};
+  std::atomic<bool> done = false;
+  std::thread failing([&] {
+    unsigned char buffer[64];
+    while (!done) ipq_read(h, buffer, 4, 0);
+  });
+  int without = 0;
+  for (int number = 0; number < 400; ++number) {
+    child program{[&](const child::line& line) {
+      ipq_set_max_length(h, 0);
+      line.say(ipq_handle_errstr(h));
+    }};
+    without += program.hear().find("1048576") == std::string::npos ? 1 : 0;
+  }
+  done = true;
+  failing.join();
+  EXPECT_EQ(without, 0);
 }
 
 }  // namespace
