@@ -96,6 +96,37 @@ for header in libipq.h libipq/libipq.h linux/netfilter_ipv4/ip_queue.h; do
   done
 done
 
+echo "the headers beside others, in each order that these can stand in themselves"
+while read -r -a order; do
+  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
+    read -ra compiler <<<"$language"
+    printf '#include <%s>\n' "${order[@]}" | grep -v ipq >others.c || true
+    "${compiler[@]}" -fsyntax-only others.c 2>/dev/null || continue
+    { printf '#include <%s>\n' "${order[@]}" && echo 'char name[sizeof(((ipq_packet_msg_t*)0)->indev_name) - 15];'; } \
+      >order.c
+    "${compiler[@]}" -Wall -Wextra -Werror -fsyntax-only order.c "${flags[0]}" || failed "$language: ${order[*]}"
+  done
+done <<'END'
+libipq.h net/if.h
+net/if.h libipq.h
+libipq.h linux/if.h
+linux/if.h libipq.h
+libipq.h linux/netfilter_ipv4/ip_tables.h
+linux/netfilter_ipv4/ip_tables.h libipq.h
+linux/netfilter_ipv4/ip_tables.h linux/netfilter_ipv4/ip_queue.h
+linux/netfilter_ipv6/ip6_tables.h libipq.h
+linux/netfilter.h libipq.h
+libipq.h linux/netfilter.h
+libipq.h netinet/in.h linux/netfilter.h
+netinet/in.h linux/netfilter.h libipq.h
+linux/netfilter_ipv4.h libipq.h
+net/if.h linux/if.h libipq.h
+END
+echo '#include <linux/netfilter.h>
+#include <libipq.h>
+#include <netinet/in.h>' >order.c # libipq_moving(7)
+"$cc" -fsyntax-only -include netinet/in.h order.c "${flags[0]}" || failed "netinet/in.h behind linux/netfilter.h"
+
 echo "the example of the manual"
 "$cc" -o passer "$source/examples/passer.c" "${flags[@]}" || failed "cc passer.c \$(pkg-config --cflags --libs libipq)"
 "$source/examples/demo.sh" ./passer >demo.log 2>&1 && status=0 || status=$?
