@@ -51,11 +51,13 @@ result<void> kernel_handle::open(std::uint16_t number, handle* other) {
 result<void> kernel_handle::read_from_relay(netlink::socket&& reader) {
   if (const auto replaced = readable_.replace(std::move(reader)); !replaced) return replaced;
   relayed_ = true;
-  if (ahead_) {
-    static_cast<void>(ahead_->flush(queue_->connection()));
-    give_up_reading_ahead();
-  }
   return {};
+}
+
+void kernel_handle::stop_reading_ahead() {
+  if (!ahead_) return;
+  static_cast<void>(ahead_->flush(queue_->connection()));
+  give_up_reading_ahead();
 }
 
 void kernel_handle::give_up_reading_ahead() {

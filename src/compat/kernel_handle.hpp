@@ -38,6 +38,7 @@ class kernel_handle final : public handle {
 
   /// The descriptor leads to a relay from now on. Readers that were blocked before are counted by direct_reads.
   [[nodiscard]] result<void> read_from_relay(netlink::socket&& reader);
+  void stop_reading_ahead();
   [[nodiscard]] bool direct_reads() const noexcept { return direct_reads_ != 0; }
   /// The packet that was read last without a relay, all earlier ones of this family having been read too.
   [[nodiscard]] std::optional<std::uint32_t> last_read_directly() const noexcept {

@@ -2,9 +2,13 @@
 // Handles before a scripted kernel: what needs no rights, and what a real kernel does not show.
 #include "compat/kernel_handle.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -487,6 +491,32 @@ TEST_F(handle_test, two_families_have_each_its_own_packets_mode_and_refusals) {
   ASSERT_EQ(read(*four), 60);
   EXPECT_EQ(error_read(), ENOENT);
   EXPECT_FALSE(is_readable(*six));
+}
+
+TEST_F(handle_test, signals_of_the_descriptor_stay_when_the_other_family_joins) {
+  static std::atomic<int> signals;
+  signals = 0;
+  struct sigaction counting {
+  }, before{};
+  counting.sa_handler = [](int) { ++signals; };
+  sigaction(SIGIO, &counting, &before);
+  auto four = listen();
+  ASSERT_EQ(::fcntl(four->fd, F_SETOWN, ::getpid()), 0);
+  ASSERT_EQ(::fcntl(four->fd, F_SETFL, O_ASYNC), 0);
+  auto six = create(ipv6);
+  kernel.settle();
+  signals = 0;
+  queue(payload_of(40));
+  ASSERT_EQ(read(*four), 152);
+  for (int tries = 0; signals == 0 && tries < 2000; ++tries) ::usleep(5000);  // any thread may handle it
+  EXPECT_GE(signals, 1);
+  signals = 0;
+  ASSERT_EQ(six->set_mode(IPQ_COPY_PACKET, 0), 56);
+  queue(payload_of(40), ipv6);
+  ASSERT_EQ(read(*six), 152);
+  EXPECT_EQ(signals, 0) << "for what is not the handle's";
+  ::fcntl(four->fd, F_SETFL, 0);
+  sigaction(SIGIO, &before, nullptr);
 }
 
 TEST_F(handle_test, one_of_two_families_takes_its_packets_along) {

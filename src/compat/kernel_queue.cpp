@@ -109,6 +109,9 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   if (done) {
     // From here on verdicts are noted; packets that were read before are the first's and not known by id.
     shared_ = true;
+    const netlink::signals_off no_handlers;
+    // What a signal announces is to be found behind the descriptor.
+    const auto nothing_is_forwarded = relay_->pause();
     done = first.read_from_relay(*std::move(firsts));
   }
   if (!done) {
@@ -116,6 +119,7 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
     relay_.reset();
     return std::unexpected(done.error());
   }
+  first.stop_reading_ahead();
   wake_direct_reads(first);
   const lock locked(*this);
   last_unshared_ = first.last_read_directly();

@@ -47,6 +47,9 @@ class relay {
   [[nodiscard]] result<socket> open_reader(std::size_t reader);
   void close_reader(std::size_t reader);
 
+  /// While the caller has this, with signals off, nothing is forwarded.
+  [[nodiscard]] std::unique_lock<std::mutex> pause() { return std::unique_lock(mutex_); }
+
   /// Starts the thread. Errors: those of pthread_create(3).
   [[nodiscard]] result<void> start();
 

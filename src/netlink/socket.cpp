@@ -136,11 +136,22 @@ result<socket> socket::duplicate() const noexcept {
 
 result<void> socket::replace(socket&& other) noexcept {
   const socket used_up(std::move(other));
-  // What the program has set stays.
-  if (const int flags = ::fcntl(fd(), F_GETFL); flags >= 0) ::fcntl(used_up.fd(), F_SETFL, flags);
+  const int flags = ::fcntl(fd(), F_GETFL);
+  const bool signals = flags >= 0 && (flags & O_ASYNC) != 0;
+  if (flags >= 0) ::fcntl(used_up.fd(), F_SETFL, flags & ~O_ASYNC);
+  f_owner_ex owner{};
+  if (::fcntl(fd(), F_GETOWN_EX, &owner) == 0 && owner.pid != 0) ::fcntl(used_up.fd(), F_SETOWN_EX, &owner);
+  if (const int signal = ::fcntl(fd(), F_GETSIG); signal > 0) ::fcntl(used_up.fd(), F_SETSIG, signal);
+  // Other descriptors of what was here until now are not the program's.
+  if (signals) ::fcntl(fd(), F_SETFL, flags & ~O_ASYNC);
   while (::dup3(used_up.fd(), fd(), O_CLOEXEC) < 0) {
-    if (errno != EINTR && errno != EBUSY) return failed("replace socket", errno);
+    if (errno == EINTR || errno == EBUSY) continue;
+    auto kept = failed("replace socket", errno);
+    if (signals) ::fcntl(fd(), F_SETFL, flags);
+    return kept;
   }
+  // Only now, as the signal tells the number of the descriptor that it was asked for on.
+  if (signals) ::fcntl(fd(), F_SETFL, flags);
   return {};
 }
 

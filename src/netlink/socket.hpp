@@ -36,7 +36,9 @@ class socket : public descriptor {
   /// Another descriptor, close-on-exec, of what this one refers to.
   [[nodiscard]] result<socket> duplicate() const noexcept;
 
-  /// Closes what this descriptor referred to and lets its number refer to what `other` does; `other` is used up.
+  /// Closes what this descriptor referred to and lets its number refer to what `other` does; `other` is used up. What
+  /// the program set by fcntl(2) stays with the number, as whom SIGIO goes to; what comes to `other` meanwhile may
+  /// signal nobody.
   result<void> replace(socket&& other) noexcept;
 
   /// A number that no other socket has while this one is open; 0 if the descriptor does not refer to a socket.

@@ -551,5 +551,36 @@ TEST(socket, time_stamps_are_asked_for_by_an_option) {
   EXPECT_TRUE(none.error().is(EBADF));
 }
 
+int signalled_fd;
+
+TEST(socket, replace_keeps_who_is_signalled_and_how) {
+  auto [one, other] = pair();
+  auto [two, another] = pair();
+  const int signal = SIGRTMIN + 3;
+  struct sigaction noting {
+  }, before{};
+  noting.sa_sigaction = [](int, siginfo_t* info, void*) { signalled_fd = info->si_fd; };
+  noting.sa_flags = SA_SIGINFO;
+  sigaction(signal, &noting, &before);
+  const f_owner_ex owner{F_OWNER_TID, ::gettid()};
+  ASSERT_EQ(::fcntl(one.fd(), F_SETOWN_EX, &owner), 0);
+  ASSERT_EQ(::fcntl(one.fd(), F_SETSIG, signal), 0);
+  ASSERT_EQ(::fcntl(one.fd(), F_SETFL, O_ASYNC | O_NONBLOCK), 0);
+  const socket copy = one.duplicate().value();
+  ASSERT_TRUE(one.replace(std::move(two)));
+  f_owner_ex now{};
+  ASSERT_EQ(::fcntl(one.fd(), F_GETOWN_EX, &now), 0);
+  EXPECT_EQ(now.type, owner.type);
+  EXPECT_EQ(now.pid, owner.pid);
+  EXPECT_EQ(::fcntl(one.fd(), F_GETSIG), signal);
+  EXPECT_EQ(::fcntl(one.fd(), F_GETFL) & (O_ASYNC | O_NONBLOCK), O_ASYNC | O_NONBLOCK);
+  EXPECT_EQ(::fcntl(copy.fd(), F_GETFL) & O_ASYNC, 0) << "what is read elsewhere signals nobody";
+  signalled_fd = -1;
+  ASSERT_TRUE(another.send(bytes_of("new")));
+  EXPECT_EQ(signalled_fd, one.fd());
+  ::fcntl(one.fd(), F_SETFL, 0);
+  sigaction(signal, &before, nullptr);
+}
+
 }  // namespace
 }  // namespace ipq::netlink
