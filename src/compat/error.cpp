@@ -65,8 +65,7 @@ int thread_error() noexcept {
 }
 
 char* thread_error_text() noexcept {
-  if (last_number != IPQ_ERR_SETTING) copy_text(error_text(last_number), last_text);
-  return last_text.data();
+  return last_number == IPQ_ERR_SETTING ? last_text.data() : const_cast<char*>(error_text(last_number));
 }
 
 void last_error::set(int number, std::string_view text) noexcept {

@@ -20,7 +20,8 @@ void set_thread_error(int number) noexcept;
 /// IPQ_ERR_SETTING, with a text that names the setting.
 void set_thread_error(std::string_view setting_text) noexcept;
 [[nodiscard]] int thread_error() noexcept;
-/// Not const, since ipq_errstr() is not: valid until the thread's next error.
+/// Not const, since ipq_errstr() is not: for ever valid, unless it names a setting, and then until the thread's next
+/// error.
 [[nodiscard]] char* thread_error_text() noexcept;
 
 /// The last error of a handle, set by any thread and from signal handlers: whoever finds it being written lets the

@@ -60,6 +60,16 @@ TEST(thread_error, a_setting_keeps_its_text_until_the_next_error) {
   EXPECT_STREQ(thread_error_text(), "Failed to receive netlink message");
 }
 
+// As the original's did: programs keep the pointer, and other threads and handlers use it.
+TEST(thread_error, text_is_a_constant_unless_it_names_a_setting) {
+  set_thread_error(IPQ_ERR_TIMEOUT);
+  const char* const timeout = thread_error_text();
+  EXPECT_EQ(timeout, error_text(IPQ_ERR_TIMEOUT));
+  set_thread_error(IPQ_ERR_SEND);
+  EXPECT_STREQ(thread_error_text(), "Failed to send netlink message");
+  EXPECT_STREQ(timeout, "Timeout");
+}
+
 TEST(thread_error, a_text_of_any_length_is_cut_and_terminated) {
   set_thread_error(std::string_view(std::string(1000, 'x')));
   EXPECT_EQ(std::string(thread_error_text()), std::string(255, 'x'));
