@@ -12,30 +12,34 @@
 namespace ipq::capture {
 namespace {
 
-/// No SIGPIPE while it exists: a pipe that closes is an error, and not the end of the program.
-class without_sigpipe {
+/// No signals of write(2) while it exists: a pipe that closes (SIGPIPE) and a file that may not grow (SIGXFSZ) are
+/// errors, and not the end of the program.
+class without_write_signals {
  public:
-  without_sigpipe() noexcept {
-    sigset_t pending;
+  without_write_signals() noexcept {
+    sigset_t pending, both;
     ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    ::sigemptyset(&both);
+    ::sigemptyset(&ours_);
+    for (const int each : {SIGPIPE, SIGXFSZ}) {
+      ::sigaddset(&both, each);
+      if (::sigismember(&pending, each) != 1) ::sigaddset(&ours_, each);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &both, &before_);
   }
-  without_sigpipe(const without_sigpipe&) = delete;
-  without_sigpipe& operator=(const without_sigpipe&) = delete;
-  ~without_sigpipe() {
+  without_write_signals(const without_write_signals&) = delete;
+  without_write_signals& operator=(const without_write_signals&) = delete;
+  ~without_write_signals() {
     const int kept = errno;
     constexpr timespec not_at_all{};
-    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &not_at_all);
+    ::sigtimedwait(&ours_, nullptr, &not_at_all);  // one write raises one of them
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     errno = kept;
   }
 
  private:
-  sigset_t pipe_, before_;
-  bool was_pending_;
+  sigset_t ours_;  ///< those that came while this existed
+  sigset_t before_;
 };
 
 }  // namespace
@@ -69,7 +73,7 @@ result<output> output::adopt(descriptor opened) {
 }
 
 result<std::size_t> output::write(std::span<const std::byte> rest) const noexcept {
-  const without_sigpipe quiet;
+  const without_write_signals quiet;
   for (;;) {
     const ssize_t count = ::write(file_.fd(), rest.data(), rest.size());
     if (count >= 0) return static_cast<std::size_t>(count);

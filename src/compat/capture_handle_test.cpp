@@ -285,6 +285,18 @@ TEST_F(capture_handle_test, queue_and_repeat_bring_the_packet_back_as_it_is_now)
   }
 }
 
+TEST_F(capture_handle_test, queue_and_repeat_drop_the_packet_in_mode_none) {
+  for (const unsigned again : {queue, repeat}) {
+    capture_path = capture({udp4(10, 'a')});
+    auto h = listen(out);
+    ASSERT_GT(read(h), 0);
+    ASSERT_EQ(ipq_set_mode(h.get(), IPQ_COPY_NONE, 0), 56);
+    EXPECT_EQ(decide(h, again), 40);
+    expect_end(h);
+    EXPECT_EQ(passed(), std::vector<std::string>{});
+  }
+}
+
 TEST_F(capture_handle_test, both_families_read_the_same_capture) {
   auto four = listen(out);
   auto six = listen(out, ipv6);
@@ -604,11 +616,9 @@ TEST_F(capture_handle_test, what_can_not_be_written_is_told_by_the_verdict) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const rlimit head_only{24, before.rlim_max};
-  ::signal(SIGXFSZ, SIG_IGN);
   ::setrlimit(RLIMIT_FSIZE, &head_only);
   const int failed = decide(h, accept), why = errno;
   ::setrlimit(RLIMIT_FSIZE, &before);
-  ::signal(SIGXFSZ, SIG_DFL);
   EXPECT_EQ(failed, -1);
   EXPECT_EQ(why, EFBIG);
   EXPECT_STREQ(ipq_errstr(), "Failed to send netlink message");

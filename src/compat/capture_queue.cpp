@@ -206,9 +206,12 @@ result<int> capture_queue::decide(const capture_handle& who, const verdict_note&
   if (mark) decided.facts.mark = *mark;
   auto packet = waiting_.extract(found);
   if (!drops && (asked.value == verdict_queue || asked.value == verdict_repeat)) {
-    // Through the same rule once more: it arrives again.
-    enqueue(index_of(who.ipv6()), std::move(packet));
-    return 0;
+    // Through the same rule once more: it arrives again, or is dropped as what arrives in this mode.
+    if (member_of(who).copies.mode != IPQ_COPY_NONE) {
+      enqueue(index_of(who.ipv6()), std::move(packet));
+      return 0;
+    }
+    drops = true;
   }
   if (const auto gone = let_go(std::move(packet.mapped()), !drops); !gone) return std::unexpected(gone.error());
   return 0;
