@@ -46,6 +46,10 @@ relay::~relay() {
 }
 
 result<void> relay::start() {
+  // Now, as a child that is forked before the thread runs would be the first, and take the turn away with it.
+  const int kept = errno;
+  serves_ = take_turn();
+  errno = kept;
   // A new thread inherits the mask: the program's handlers run in the program's threads only.
   sigset_t all, before;
   sigfillset(&all);
@@ -54,6 +58,7 @@ result<void> relay::start() {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error == 0) return {};
   thread_ = pthread_t{};
+  serves_ = false;
   return failed("start relay thread", error);
 }
 
@@ -86,11 +91,15 @@ void relay::serve() {
   }
 }
 
-bool relay::wait_for_turn() {
+bool relay::take_turn() const {
   struct flock whole {};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
-  while (::fcntl(lock_.fd(), F_SETLK, &whole) != 0) {
+  return ::fcntl(lock_.fd(), F_SETLK, &whole) == 0;
+}
+
+bool relay::wait_for_turn() {
+  while (!take_turn()) {
     // The pipe hangs up when who served is gone. A sibling may have been faster: then there is only asking again.
     constexpr int ask_again_ms = 100;
     std::array<pollfd, 2> watched{pollfd{wake_.fd(), POLLIN, 0}, pollfd{living_read_.fd(), 0, 0}};

@@ -70,6 +70,7 @@ class relay {
   bool open_living();
   static void* run(void* self);
   void serve();
+  [[nodiscard]] bool take_turn() const;
   bool wait_for_turn();
   bool wait_for_work();
   bool heed_wake();

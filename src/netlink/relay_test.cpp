@@ -239,6 +239,28 @@ TEST_F(relay_test, readers_come_and_go_under_traffic) {
   reading.join();
 }
 
+TEST_F(relay_test, child_that_is_forked_at_once_and_ends_leaves_it_at_work) {
+  for (int round = 0; round < 40; ++round) {
+    auto created = relay::create(source, route_by_letter);
+    ASSERT_TRUE(created);
+    running = *std::move(created);
+    first = std::move(*running->open_reader(0));
+    start();
+    ASSERT_TRUE(running->serves()) << "in round " << round;
+    running->before_fork();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      running->after_fork_in_child();
+      std::this_thread::sleep_for(2ms);
+      ::_exit(0);
+    }
+    running->after_fork_in_parent();
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    send("A");
+    ASSERT_EQ(received(first), "A") << "in round " << round;
+  }
+}
+
 /// Runs in a child of the test: it makes a relay, forks as a program does that becomes a daemon, and ends.
 [[noreturn]] void become_daemon(const socket& source, const socket& report) {
   const auto running = relay::create(source, route_by_letter);
