@@ -44,12 +44,14 @@ struct queue_limits {
 
 class kernel_queue final : public shared_between_handles {
  public:
-  ~kernel_queue() { static_cast<void>(members_own_.release()); }
+  ~kernel_queue() {
+    static_cast<void>(members_own_.release());
+    --told_->processes;
+  }
 
   /// Opens the socket; the queue belongs to nobody yet. Errors: those of opening a socket. Throws std::bad_alloc.
   [[nodiscard]] static result<std::shared_ptr<kernel_queue>> open(const netlink::socket_source& source,
                                                                   std::uint16_t number);
-  ~kernel_queue() { --told_->processes; }
   kernel_queue(const kernel_queue&) = delete;
   kernel_queue& operator=(const kernel_queue&) = delete;
 
