@@ -90,13 +90,13 @@ int run_filter(const char* command, const live_options& options, const filter_jo
       job.matching.what() == ipq::verdict::action::accept && job.others.what() == ipq::verdict::action::accept;
   auto session = live_session::open(command, options, {.uid_gid = owner, .accept_rest = accepts_all});
   if (!session) return report(command, session.error());
-  if (auto selected = session->select(); !selected) return report(command, selected.error());
 
   output to(STDOUT_FILENO);
   std::deque<filter_handler> made;
   std::vector<handler*> handlers;
   handlers.reserve(options.workers);
   for (unsigned i = 0; i < options.workers; ++i) handlers.push_back(&made.emplace_back(job, to));
+  if (auto selected = session->select(); !selected) return report(command, selected.error());
   const auto prepare = [&]() -> outcome<void> {
     return job.how.lines ? to.start([&] { session->stop(); }) : outcome<void>();
   };

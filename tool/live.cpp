@@ -171,6 +171,8 @@ outcome<void> live_session::select() {
   if (const auto selectors = options_->selection.selectors()) {
     for (const auto& each : *selectors) note_missing_interfaces(command_, each.interfaces());
   }
+  // Now, as from here on packets come.
+  if (auto room = check_room_for_files(shared_->wake); !room) return room;
   auto installed = options_->selection.install(options_->range());
   if (!installed) return std::unexpected(installed.error());
   selected_ = *std::move(installed);
@@ -203,7 +205,6 @@ void live_session::announce() const {
 
 outcome<void> live_session::serve(std::span<handler* const> handlers, const hooks& calls) {
   if (auto dropped = drop_capabilities(); !dropped) return dropped;
-  if (auto room = check_room_for_files(shared_->wake); !room) return room;
   if (calls.prepare) {
     if (auto prepared = calls.prepare(); !prepared) return prepared;
   }

@@ -119,7 +119,6 @@ class run {
     auto session = live_session::open("run", options_.live, wanted);
     if (!session) return std::unexpected(session.error());
     session_.emplace(*std::move(session));
-    if (auto selected = session_->select(); !selected) return selected;
     rules_ = *std::move(rules);
 
     job_.engine = {.seed = options_.seed ? *options_.seed : std::random_device{}(), .otherwise = options_.otherwise};
@@ -132,7 +131,7 @@ class run {
     for (unsigned i = 0; i < options_.live.workers; ++i) {
       pointers_.push_back(&handlers_.emplace_back(job_, rules_in_use{rules_, {}}, i));
     }
-    return {};
+    return session_->select();
   }
 
   outcome<void> serve() {

@@ -89,6 +89,11 @@ result<void> kernel_queue::join(kernel_handle& who, netlink::socket& readable) {
 result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
   auto behind = members_own_.duplicate();
   if (!behind) return behind;
+  // Behind the relay that reads it, whatever is refused or has no memory.
+  const auto close = [](kernel_queue* of) {
+    if (!of->shared_) of->behind_relay_ = netlink::socket();
+  };
+  const std::unique_ptr<kernel_queue, decltype(close)> unless_shared(this, close);
   behind_relay_ = *std::move(behind);
   auto created =
       netlink::relay::create(behind_relay_, [this](std::span<std::byte>& datagram) { return route(datagram); });

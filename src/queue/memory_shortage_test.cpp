@@ -4,6 +4,8 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -18,11 +20,15 @@ namespace {
 std::atomic<int> sends_that_fail = 0;
 }
 
-extern "C" __attribute__((visibility("default"))) ssize_t send(int fd, const void* bytes, size_t length, int flags) {
+extern "C" __attribute__((visibility("default"))) ssize_t sendto(int fd, const void* bytes, size_t length, int flags,
+                                                                 const sockaddr* to, socklen_t size) {
   if (sends_that_fail > 0 && sends_that_fail-- > 0) {
     errno = ENOBUFS;
     return -1;
   }
+  return ::syscall(SYS_sendto, fd, bytes, length, flags, to, size);
+}
+extern "C" __attribute__((visibility("default"))) ssize_t send(int fd, const void* bytes, size_t length, int flags) {
   return ::sendto(fd, bytes, length, flags, nullptr, 0);
 }
 
