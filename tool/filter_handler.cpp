@@ -22,7 +22,8 @@ class filter_handler final : public handler {
     for (const ipq::packet& each : packets) {
       const bool matches = !job_.filter || job_.filter->matches(each, names_);
       matched_.push_back(matches);
-      if (auto given = from.set_verdict(each, matches ? job_.matching : job_.others); !given) return given;
+      auto given = from.set_verdict(each, matches ? job_.matching : job_.others);
+      if (!given && !lacks_memory(given.error())) return given;
     }
     return {};
   }

@@ -99,6 +99,10 @@ void block_signals() {
   }
 }
 
+bool lacks_memory(const ipq::error& what) noexcept {
+  return what.is(ENOBUFS) || what.is(ENOMEM);
+}
+
 void note_missing_interfaces(const char* command, const std::vector<std::string>& names) {
   std::set<std::string> told;
   for (const std::string& each : names) {
@@ -235,7 +239,8 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   }
   // What delayed packets were decided goes out now.
   for (ipq::queue& each : shared_->queues) {
-    if (const auto sent = each.flush(); !sent) shared_->fail(sent.error());
+    const auto sent = each.flush();
+    if (!sent && !lacks_memory(sent.error())) shared_->fail(sent.error());  // that is tried again by closing
   }
   // A table that is empty goes behind the queues.
   if (selected_ && !selected_->empty_table()) {
@@ -332,7 +337,7 @@ ipq::result<void> live_session::take(handler& with, ipq::queue& from, const ipq:
   const std::span<const ipq::packet> packets(&received[0], mine);
   if (mine > 0) {
     if (auto taken = with.take(from, packets); !taken) return taken;
-    if (auto sent = from.flush(); !sent) return sent;
+    if (auto sent = from.flush(); !sent && !lacks_memory(sent.error())) return sent;
     with.after(packets);
   }
   if (options_->count != 0 && before == mine) shared_->stop();
@@ -340,15 +345,17 @@ ipq::result<void> live_session::take(handler& with, ipq::queue& from, const ipq:
 }
 
 ipq::result<void> live_session::serve_one(handler& with, ipq::queue& from) const {
-  for (;;) {
+  for (bool lacked_memory = false;;) {
     const auto received = from.receive(with.next_due());
+    const bool lacks = !received && lacks_memory(received.error());
     if (received) {
       if (auto taken = take(with, from, *received); !taken) return taken;
     } else if (received.error().is(ECANCELED)) {
       return {};
-    } else if (!received.error().is(ETIMEDOUT) && !received.error().is(EINTR)) {
+    } else if (lacks ? lacked_memory : !received.error().is(ETIMEDOUT) && !received.error().is(EINTR)) {
       return std::unexpected(received.error());
     }
+    lacked_memory = lacks;
     if (auto done_now = with.tick(); !done_now) return done_now;
   }
 }
@@ -356,20 +363,29 @@ ipq::result<void> live_session::serve_one(handler& with, ipq::queue& from) const
 ipq::result<void> live_session::serve_several(handler& with, std::span<ipq::queue* const> from) const {
   std::vector<pollfd> fds{{.fd = shared_->wake, .events = POLLIN, .revents = 0}};
   for (const ipq::queue* each : from) fds.push_back({.fd = each->fd(), .events = POLLIN, .revents = 0});
+  bool lacked_memory = false;
   while (!shared_->stopping) {
-    if (wait_readable(fds, with.next_due()) < 0 && errno != EINTR) return ipq::failed("wait for packets", errno);
+    // What could not be sent is tried again at once.
+    const auto due = lacked_memory ? steady::now() : with.next_due();
+    if (wait_readable(fds, due) < 0 && errno != EINTR) return ipq::failed("wait for packets", errno);
+    bool lacks = false;
+    const auto is_fault = [&](const ipq::error& what) {
+      lacks = lacks || lacks_memory(what);
+      return lacks_memory(what) ? lacked_memory : !what.is(ETIMEDOUT) && !what.is(EINTR) && !what.is(ECANCELED);
+    };
     for (std::size_t i = 0; i < from.size(); ++i) {
       if (fds[i + 1].revents == 0) continue;
       const auto received = from[i]->try_receive();
       if (received) {
         if (auto taken = take(with, *from[i], *received); !taken) return taken;
-      } else if (!received.error().is(ETIMEDOUT) && !received.error().is(EINTR) && !received.error().is(ECANCELED)) {
+      } else if (is_fault(received.error())) {
         return std::unexpected(received.error());
       }
     }
     if (auto done_now = with.tick(); !done_now) return done_now;
     for (ipq::queue* each : from)
-      if (auto sent = each->flush(); !sent) return sent;
+      if (auto sent = each->flush(); !sent && is_fault(sent.error())) return sent;
+    lacked_memory = lacks;
   }
   return {};
 }

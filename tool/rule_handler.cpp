@@ -15,8 +15,8 @@ rules::time time_of(steady::time_point moment) noexcept {
 }
 
 // Errors after which the packet alone is lost to its rule: it gets the queue's `unanswered`.
-bool concerns_packet_alone(const ipq::error& wrong) noexcept {
-  return wrong.is(EMSGSIZE) || wrong.is(EINVAL);
+bool concerns_packet_alone(const ipq::error& wrong, const ipq::verdict& given) noexcept {
+  return wrong.is(EMSGSIZE) || wrong.is(EINVAL) || (lacks_memory(wrong) && !given.payload().empty());
 }
 
 }  // namespace
@@ -76,7 +76,8 @@ ipq::result<void> rule_handler::carry_out(ipq::source& from, const ipq::packet& 
                                           const rules::decision& decision) {
   if (decision.delay > rules::time::zero()) return delay(from, packet, decision);
   const auto given = from.set_verdict(packet, decision.verdict);
-  if (!given) return concerns_packet_alone(given.error()) ? ipq::result<void>() : given;
+  if (!given && concerns_packet_alone(given.error(), decision.verdict)) return {};
+  if (!given && !lacks_memory(given.error())) return given;
   count(decision.verdict);
   ++at_once_;
   send_copies(decision.duplicate, link_of(packet), decision.duplicates);
@@ -117,7 +118,8 @@ ipq::result<void> rule_handler::delay(ipq::source& from, const ipq::packet& pack
 ipq::result<void> rule_handler::release(waiting&& one, steady::time_point now) {
   const ipq::verdict verdict = one.payload.empty() ? one.verdict : one.verdict.with_payload(std::span(one.payload));
   const auto given = std::move(one.packet).set_verdict(verdict);
-  if (!given) return concerns_packet_alone(given.error()) ? ipq::result<void>() : given;
+  if (!given && concerns_packet_alone(given.error(), verdict)) return {};
+  if (!given && !lacks_memory(given.error())) return given;
   count(verdict);
   counters_.latency.add(now - one.arrival, 1);
   send_copies(one.duplicate, one.link, one.duplicates);

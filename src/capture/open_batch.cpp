@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <functional>
 #include <new>
 
@@ -48,7 +49,11 @@ std::optional<std::size_t> open_batch::find(const packet& which) const noexcept 
   }
   // A copy of the packet. Every capture counts its ids from 1: only the bytes tell.
   const auto same = std::ranges::find(packets_, which.id, &packet::id);
-  if (same == packets_.end() || !std::ranges::equal(same->payload, which.payload)) return std::nullopt;
+  if (same == packets_.end()) return std::nullopt;
+  const auto a = same->payload, b = which.payload;
+  if (a.size() != b.size() || (a.data() != b.data() && std::memcmp(a.data(), b.data(), a.size()) != 0)) {
+    return std::nullopt;
+  }
   return static_cast<std::size_t>(same - packets_.begin());
 }
 

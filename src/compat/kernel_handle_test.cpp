@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -517,6 +518,26 @@ TEST_F(handle_test, signals_of_the_descriptor_stay_when_the_other_family_joins) 
   EXPECT_EQ(signals, 0) << "for what is not the handle's";
   ::fcntl(four->fd, F_SETFL, 0);
   sigaction(SIGIO, &before, nullptr);
+}
+
+// Also where a child may go on with both, as any that has become another program might have.
+TEST_F(handle_test, one_of_two_families_takes_its_fail_open_along) {
+  for (const bool forks : {false, true}) {
+    auto four = listen();
+    auto six = create(ipv6);
+    ASSERT_EQ(six->set_fail_open(1), 0);
+    ASSERT_EQ(six->set_mode(IPQ_COPY_META, 0), 56);
+    kernel.settle();
+    ASSERT_EQ(kernel.find_queue(0)->flags, 1U);
+    if (forks) {
+      const pid_t child = ::fork();
+      if (child == 0) ::_exit(0);
+      ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    }
+    six.reset();
+    kernel.settle();
+    EXPECT_EQ(kernel.find_queue(0)->flags, 0U) << forks;
+  }
 }
 
 TEST_F(handle_test, one_of_two_families_takes_its_packets_along) {

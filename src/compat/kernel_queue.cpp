@@ -109,16 +109,18 @@ result<netlink::socket> kernel_queue::share_with_relay(kernel_handle& first) {
     const lock locked(*this);
     alone_ = index_of(first.ipv6());
   }
+  // What a signal announces is to be found behind the descriptor.
+  auto nothing_is_forwarded = std::optional(relay_->pause());
   // Before the first member reads from it: without its thread nothing would come there.
   auto done = relay_->start();
   if (done) {
     // From here on verdicts are noted; packets that were read before are the first's and not known by id.
     shared_ = true;
     const netlink::signals_off no_handlers;
-    // What a signal announces is to be found behind the descriptor.
-    const auto nothing_is_forwarded = relay_->pause();
     done = first.read_from_relay(*std::move(firsts));
+    nothing_is_forwarded.reset();
   }
+  nothing_is_forwarded.reset();
   if (!done) {
     shared_ = false;
     relay_.reset();
@@ -159,13 +161,18 @@ void kernel_queue::leave(const kernel_handle& who) {
     // A child of fork() that lets go of its copy must not judge the packets of its parent.
     if (members_[1 - index].who == nullptr || !relay_ || (inherited_ && !relay_->serves())) return;
     if (reader_unshared_ == index) left_unshared = std::exchange(last_unshared_, std::nullopt);
-    // Another process may go on with this member, as a child that has become a daemon.
-    if (told_->processes == 1) {
-      forget_mode(index);
-      // What can fail is memory; the kernel then goes on with more than is needed.
-      if (told_->modes[1 - index].set && bound()) {
-        static_cast<void>(ask(needed_config(), {.internal = true, .mode = mode_note{}}));
-      }
+    const bool may_go_on_elsewhere = told_->processes != 1;
+    if (!may_go_on_elsewhere) forget_mode(index);
+    wire::config wanted = needed_config();
+    // Another process may go on with this member, as a child that has become a daemon: it needs the data and the
+    // length.
+    if (may_go_on_elsewhere) {
+      wanted.copy.reset();
+      wanted.max_length.reset();
+    }
+    // What can fail is memory; the kernel then goes on with more than is needed.
+    if (told_->modes[1 - index].set && bound()) {
+      static_cast<void>(ask(wanted, {.internal = true, .mode = mode_note{}}));
     }
   }
   if (left_unshared) drop(*left_unshared, true);

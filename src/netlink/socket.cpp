@@ -217,9 +217,9 @@ result<void> socket::let_signals_end_waits() const noexcept {
   return {};
 }
 
-bool socket::wake() const noexcept {
+bool socket::wake(std::uint32_t sequence) const noexcept {
   const errno_keeper keep;
-  nlmsghdr nothing{sizeof nothing, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, 0, 0};
+  nlmsghdr nothing{sizeof nothing, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, sequence, 0};
   // Without CAP_NET_ADMIN the answer is EPERM, which wakes as well.
   return ::send(fd(), &nothing, sizeof nothing, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }

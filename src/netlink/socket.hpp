@@ -76,7 +76,7 @@ class socket : public descriptor {
 
   /// Makes the kernel send something, an acknowledgement of nothing, unless so much is there that nobody waits: a
   /// receive or a poll that waits ends. False: it could not be sent. Async-signal-safe.
-  bool wake() const noexcept;
+  bool wake(std::uint32_t sequence = 0) const noexcept;
 
   /// Waits until receive has something, at most until `deadline`. EINTR after any signal handler, ETIMEDOUT.
   [[nodiscard]] result<void> wait_readable(std::chrono::steady_clock::time_point deadline) const;

@@ -2,8 +2,11 @@
 // Processes of one fork that have one queue on the real kernel: each packet gets the verdict of its receiver.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernel/child.hpp"
@@ -91,6 +94,39 @@ TEST_F(queue_of_several_processes, closing_one_accepts_nothing_of_another) {
   flow4().send("later");
   EXPECT_EQ(other.hear(), "served");
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"later"}));
+}
+
+// What wakes the reader may reach another process, which passes it on.
+TEST_F(queue_of_several_processes, stop_ends_the_wait_of_its_own_process) {
+  queued();
+  queue q = must_open();
+  child other([&](const child::line& line) {
+    decide(q, must(q.receive(soon())), verdict::accept());
+    line.say("waits");
+    decide(q, must(q.receive()), verdict::accept());
+    line.say("served");
+  });
+  flow4().send("first");
+  ASSERT_EQ(other.hear(), "waits");
+  std::atomic<bool> ended = false;
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the child waits for longer, and is the first in line
+  std::thread reader([&] {
+    const auto received = q.receive();
+    ended = true;
+    EXPECT_FALSE(received);
+    if (received) decide(q, *received, verdict::accept());
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  q.stop();
+  for (const auto limit = soon(); !ended && queue::clock::now() < limit;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(ended);
+  for (int i = 0; !ended && i < 2; ++i) flow4().send("to end the test");
+  reader.join();
+  flow4().send("second");
+  EXPECT_EQ(other.hear(), "served");
+  EXPECT_EQ(arrivals(2), (std::vector<std::string>{"first", "second"}));
 }
 
 }  // namespace

@@ -103,6 +103,20 @@ TEST_F(memory_shortage, serving_goes_on_and_the_verdict_is_sent_with_the_next_ca
   EXPECT_EQ(kernel.verdicts().size(), 2u);
 }
 
+TEST_F(memory_shortage, closing_insists) {
+  {
+    queue q = open();
+    arrive();
+    const auto got = q.receive();
+    ASSERT_TRUE(got);
+    sends_that_fail = 2;
+    EXPECT_FALSE(q.set_verdict((*got)[0], verdict::accept()));
+  }
+  kernel.settle();
+  ASSERT_EQ(kernel.verdicts().size(), 1u);
+  EXPECT_EQ(kernel.verdicts()[0].value, 1u);
+}
+
 TEST_F(memory_shortage, serving_ends_where_it_lasts) {
   queue q = open();
   arrive();

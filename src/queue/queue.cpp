@@ -22,6 +22,7 @@
 #include "queue/readers.hpp"
 #include "queue/sender.hpp"
 #include "wire/bytes.hpp"
+#include "wire/constants.hpp"
 #include "wire/message.hpp"
 #include "wire/packet.hpp"
 
@@ -171,7 +172,7 @@ queue::core::~core() {
     sender_->forget();
     return;
   }
-  const auto finished = finish_batch();
+  const auto finished = queues::insist([this] { return finish_batch(); });
   const auto closed = sender_->close();
   // What waits may be another process's, which is about to judge it.
   if (options_.at_close != queue_options::closing::accept_waiting || !readers_.have_no_other()) return;
@@ -188,7 +189,7 @@ queue::core::~core() {
   for (std::uint32_t i = 1; i <= times; ++i) {
     last.add(last_id_ + i * beyond, verdict::accept(), verdict_cookie::all_waiting);
   }
-  static_cast<void>(last.send(socket_));
+  static_cast<void>(queues::insist([&] { return last.send(socket_); }));
 }
 
 void queue::core::take_foreign(const packet& of_another) noexcept {
@@ -428,6 +429,16 @@ void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
 }
 
 void queue::core::take_refused(const wire::error_reply& reply) {
+  if (reply.request_type == wire::message_noop && !stopped_.load(std::memory_order_relaxed) &&
+      !readers_.have_no_other()) {
+    // It is to end the wait of another process, which is the next in line and needs a moment to come. Where that works
+    // on a batch it comes back here, but not for ever.
+    constexpr std::uint32_t most_hands = 16;
+    if (reply.sequence >= most_hands || !socket_.wake(reply.sequence + 1)) return;
+    constexpr timespec moment{0, 1'000'000};
+    ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
+    return;
+  }
   if (reply.code == 0) return;
   if (reply.request_type != wire::message_verdict && reply.request_type != wire::message_verdict_batch) return;
   const auto cookie = verdict_cookie::decode(reply.port_id);
@@ -439,16 +450,26 @@ void queue::core::take_refused(const wire::error_reply& reply) {
                      .code = std::error_code(reply.code, std::system_category())});
 }
 
+namespace {
+
+bool is_copy(const packet& one, const packet& other) noexcept {
+  const auto a = one.payload, b = other.payload;
+  return one.hook == other.hook && one.indev == other.indev && one.outdev == other.outdev && a.size() == b.size() &&
+         (a.data() == b.data() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+}  // namespace
+
 result<answer*> queue::core::find(const packet& which, const char* operation) noexcept {
   const std::less<> before;
   answer* found = nullptr;
   if (!before(&which, packets_.data()) && before(&which, packets_.data() + count_)) {
     found = &answers_[static_cast<std::size_t>(&which - packets_.data())];
   } else if (which.queue == options_.number) {
-    // A copy of the packet. Every queue counts its ids from 1, and other network namespaces have the same numbers: only
-    // the bytes tell.
+    // A copy of the packet. Every queue counts its ids from 1, and other network namespaces have the same numbers: what
+    // is in it has to tell.
     const auto same = std::ranges::find(answers(), which.id, &answer::id);
-    if (same != answers().end() && std::ranges::equal(packet_of(*same).payload, which.payload)) found = &*same;
+    if (same != answers().end() && is_copy(which, packet_of(*same))) found = &*same;
   }
   if (found == nullptr) return failed(operation, EINVAL);
   if (found->how != answer::state::undecided) return failed(operation, EALREADY);

@@ -275,8 +275,10 @@ void sender::forget() noexcept {
 
 result<void> sender::close() noexcept {
   const std::lock_guard locked(mutex_);
-  auto sent = add_held();
-  if (sent) sent = send_out();
+  const auto sent = insist([this] {
+    const auto added = add_held();
+    return added ? send_out() : added;
+  });
   to_ = nullptr;
   return sent;
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,6 +32,15 @@ struct answer {
   std::uint32_t id = 0;
   verdict given = verdict::drop();
 };
+
+/// Calls what sends, again where the kernel had no memory for a moment: for where there is no next call.
+template <class Call>
+result<void> insist(Call call) {
+  auto sent = call();
+  for (int tries = 0; tries < 3 && !sent && (sent.error().is(ENOBUFS) || sent.error().is(ENOMEM)); ++tries)
+    sent = call();
+  return sent;
+}
 
 class sender final : public held_packet::keeper {
  public:

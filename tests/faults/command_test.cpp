@@ -244,6 +244,29 @@ TEST_F(command_faults, out_of_threads) {
   EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
 }
 
+// For a moment again and again: verdicts are kept, and sent with the next call. One queue and several are served
+// differently.
+TEST_F(command_faults, kernel_short_of_memory_for_verdicts_ends_nothing) {
+  for (const char* queues : {"0", "0-2"}) {
+    for (const char* what : {"accept", "run"}) {
+      load traffic(near_ns(), far_ns());
+      std::vector<std::string> words{"env", "LD_PRELOAD=" IPQ_SHORT_OF_MEMORY, IPQ_COMMAND, what};
+      if (what == std::string("run")) words.push_back("delay 1ms");
+      for (const char* each :
+           {"-q", queues, "--select", "output", "udp dport 5000", "--fail", "open", "--for", "300ms"}) {
+        words.push_back(each);
+      }
+      const auto ended = run(words);
+      EXPECT_EQ(ended.status, 0) << ended.output;
+      EXPECT_FALSE(has(ended.output, " 0 received")) << ended.output;
+      traffic.wait_for_last();
+      const auto found = traffic.settle(traffic.sent());
+      EXPECT_EQ(found.missing, std::vector<std::uint32_t>()) << what << " -q " << queues;
+      EXPECT_EQ(found.repeated + found.damaged, 0u);
+    }
+  }
+}
+
 TEST_F(command_faults, disk_full_while_it_records) {
   load traffic(near_ns(), far_ns());
   const std::string file = path("traffic.pcapng");
