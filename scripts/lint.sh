@@ -33,7 +33,7 @@ common=$({ clang-tidy-19 --version && cat .clang-tidy "$folder/compile_commands.
 ninja -C "$2" -t deps 2>/dev/null | awk '/^[^ ]/ { source = "" } /^ / { if (source == "") source = $1; print source "\t" $1 }' |
   sort -u >"$now/deps"
 # A header that is gone by now has no sum, and what included it is read again.
-cut -f 2 "$now/deps" | sort -u | (cd "$2" && xargs -r -d '\n' sha256sum 2>/dev/null || true) | sed 's/  /\t/' >"$now/sums"
+cut -f 2 "$now/deps" | sort -u | (cd "$2" && { xargs -r -d '\n' sha256sum 2>/dev/null || true; }) | sed 's/  /\t/' >"$now/sums"
 # describe FILE: all that it was made of, or nothing.
 describe() {
   awk -F '\t' -v source="$PWD/$1" 'NR == FNR { sum[$2] = $1; next } $1 == source { print sum[$2], $2 }' \
