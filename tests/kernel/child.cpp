@@ -86,8 +86,12 @@ child::child(const std::function<void(const line&)>& what) {
   fd_ = pair[0];
 }
 
+bool child::counts_lines() {
+  return __gcov_dump != nullptr;
+}
+
 void child::end(int status) {
-  if (__gcov_dump != nullptr) __gcov_dump();
+  if (counts_lines()) __gcov_dump();
   _exit(status);
 }
 

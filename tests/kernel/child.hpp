@@ -36,6 +36,9 @@ class child {
   // child's to destroy.
   [[noreturn]] static void end(int status);
 
+  // Whether this build counts the lines that are run; it is not optimized then.
+  static bool counts_lines();
+
   pid_t pid() const { return pid_; }
 
   // The next thing that the child says. Throws when it says nothing within `patience`, has ended, or has failed.

@@ -234,6 +234,8 @@ void* read_for_ever(void* data) {
 }
 
 TEST_P(interrupted_read, reader_that_may_be_cancelled_anywhere_is_so_where_it_does_no_harm) {
+  // Without optimization functions have something to clean up where they have nothing to.
+  if (child::counts_lines()) GTEST_SKIP() << "not in a build that counts lines";
   for (const int timeout : {-1, 0, 100}) {
     child program{[&](const child::line& line) {
       for (int number = 0; number < 300; ++number) {
