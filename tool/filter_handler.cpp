@@ -23,7 +23,7 @@ class filter_handler final : public handler {
       const bool matches = !job_.filter || job_.filter->matches(each, names_);
       matched_.push_back(matches);
       auto given = from.set_verdict(each, matches ? job_.matching : job_.others);
-      if (!given && !lacks_memory(given.error())) return given;
+      if (!given && !given.error().lacks_memory()) return given;
     }
     return {};
   }

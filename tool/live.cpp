@@ -99,10 +99,6 @@ void block_signals() {
   }
 }
 
-bool lacks_memory(const ipq::error& what) noexcept {
-  return what.is(ENOBUFS) || what.is(ENOMEM);
-}
-
 void note_missing_interfaces(const char* command, const std::vector<std::string>& names) {
   std::set<std::string> told;
   for (const std::string& each : names) {
@@ -240,7 +236,7 @@ outcome<void> live_session::serve(std::span<handler* const> handlers, const hook
   // What delayed packets were decided goes out now.
   for (ipq::queue& each : shared_->queues) {
     const auto sent = each.flush();
-    if (!sent && !lacks_memory(sent.error())) shared_->fail(sent.error());  // that is tried again by closing
+    if (!sent && !sent.error().lacks_memory()) shared_->fail(sent.error());  // that is tried again by closing
   }
   // A table that is empty goes behind the queues.
   if (selected_ && !selected_->empty_table()) {
@@ -337,7 +333,7 @@ ipq::result<void> live_session::take(handler& with, ipq::queue& from, const ipq:
   const std::span<const ipq::packet> packets(&received[0], mine);
   if (mine > 0) {
     if (auto taken = with.take(from, packets); !taken) return taken;
-    if (auto sent = from.flush(); !sent && !lacks_memory(sent.error())) return sent;
+    if (auto sent = from.flush(); !sent && !sent.error().lacks_memory()) return sent;
     with.after(packets);
   }
   if (options_->count != 0 && before == mine) shared_->stop();
@@ -347,7 +343,7 @@ ipq::result<void> live_session::take(handler& with, ipq::queue& from, const ipq:
 ipq::result<void> live_session::serve_one(handler& with, ipq::queue& from) const {
   for (bool lacked_memory = false;;) {
     const auto received = from.receive(with.next_due());
-    const bool lacks = !received && lacks_memory(received.error());
+    const bool lacks = !received && received.error().lacks_memory();
     if (received) {
       if (auto taken = take(with, from, *received); !taken) return taken;
     } else if (received.error().is(ECANCELED)) {
@@ -370,8 +366,8 @@ ipq::result<void> live_session::serve_several(handler& with, std::span<ipq::queu
     if (wait_readable(fds, due) < 0 && errno != EINTR) return ipq::failed("wait for packets", errno);
     bool lacks = false;
     const auto is_fault = [&](const ipq::error& what) {
-      lacks = lacks || lacks_memory(what);
-      return lacks_memory(what) ? lacked_memory : !what.is(ETIMEDOUT) && !what.is(EINTR) && !what.is(ECANCELED);
+      lacks = lacks || what.lacks_memory();
+      return what.lacks_memory() ? lacked_memory : !what.is(ETIMEDOUT) && !what.is(EINTR) && !what.is(ECANCELED);
     };
     for (std::size_t i = 0; i < from.size(); ++i) {
       if (fds[i + 1].revents == 0) continue;

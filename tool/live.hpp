@@ -42,10 +42,6 @@ class handler {
 /// closed pipe be an error; signals that are ignored stay so. Before anything else.
 void block_signals();
 
-/// Whether the kernel had none for a message, ENOBUFS or ENOMEM. That ends nothing unless it lasts: a queue keeps
-/// verdicts that could not be sent, but for those with a replacement, and its next call sends them.
-[[nodiscard]] bool lacks_memory(const ipq::error& what) noexcept;
-
 /// Says which of these interfaces there are not: no failure, as they come and go.
 void note_missing_interfaces(const char* command, const std::vector<std::string>& names);
 

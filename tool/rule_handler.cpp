@@ -16,7 +16,7 @@ rules::time time_of(steady::time_point moment) noexcept {
 
 // Errors after which the packet alone is lost to its rule: it gets the queue's `unanswered`.
 bool concerns_packet_alone(const ipq::error& wrong, const ipq::verdict& given) noexcept {
-  return wrong.is(EMSGSIZE) || wrong.is(EINVAL) || (lacks_memory(wrong) && !given.payload().empty());
+  return wrong.is(EMSGSIZE) || wrong.is(EINVAL) || (wrong.lacks_memory() && !given.payload().empty());
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ ipq::result<void> rule_handler::carry_out(ipq::source& from, const ipq::packet& 
   if (decision.delay > rules::time::zero()) return delay(from, packet, decision);
   const auto given = from.set_verdict(packet, decision.verdict);
   if (!given && concerns_packet_alone(given.error(), decision.verdict)) return {};
-  if (!given && !lacks_memory(given.error())) return given;
+  if (!given && !given.error().lacks_memory()) return given;
   count(decision.verdict);
   ++at_once_;
   send_copies(decision.duplicate, link_of(packet), decision.duplicates);
@@ -119,7 +119,7 @@ ipq::result<void> rule_handler::release(waiting&& one, steady::time_point now) {
   const ipq::verdict verdict = one.payload.empty() ? one.verdict : one.verdict.with_payload(std::span(one.payload));
   const auto given = std::move(one.packet).set_verdict(verdict);
   if (!given && concerns_packet_alone(given.error(), verdict)) return {};
-  if (!given && !lacks_memory(given.error())) return given;
+  if (!given && !given.error().lacks_memory()) return given;
   count(verdict);
   counters_.latency.add(now - one.arrival, 1);
   send_copies(one.duplicate, one.link, one.duplicates);

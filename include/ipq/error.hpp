@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -52,6 +53,10 @@ struct error {
   [[nodiscard]] bool is(int system_error) const noexcept {
     return code.category() == std::system_category() && code.value() == system_error;
   }
+
+  /// Whether the kernel had no memory, ENOBUFS or ENOMEM, which may be there in a moment: a source keeps verdicts that
+  /// it could not send, but for those with a replacement, and its next call sends them.
+  [[nodiscard]] bool lacks_memory() const noexcept { return is(ENOBUFS) || is(ENOMEM); }
 };
 static_assert(std::is_trivially_copyable_v<error>);
 

@@ -208,22 +208,20 @@ template <std::derived_from<source> Source, class Handler>
 requires std::invocable<Handler&, const packet&> &&
     std::convertible_to<std::invoke_result_t<Handler&, const packet&>, verdict>
         result<void> serve(Source& from, Handler handler) {
-  // For a moment: verdicts are kept, and receive() sends them.
-  const auto lacks_memory = [](const error& what) { return what.is(ENOBUFS) || what.is(ENOMEM); };
-  bool lacked_memory = false;
+  bool lacked_memory = false;  // verdicts are kept then, and receive() sends them
   for (;;) {
     const auto received = from.receive(source::clock::time_point::max());
     if (!received) {
       if (received.error().is(EINTR)) continue;
       if (received.error().is(ECANCELED) || received.error().is(ENODATA)) return {};
-      if (lacks_memory(received.error()) && !std::exchange(lacked_memory, true)) continue;
+      if (received.error().lacks_memory() && !std::exchange(lacked_memory, true)) continue;
       return std::unexpected(received.error());
     }
     lacked_memory = false;
     for (const packet& each : *received) {
       const auto given = from.set_verdict(each, handler(each));
       // A replacement that can't be used leaves the packet to `unanswered`.
-      if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL) && !lacks_memory(given.error()))
+      if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL) && !given.error().lacks_memory())
         return given;
     }
   }

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -37,8 +36,7 @@ struct answer {
 template <class Call>
 result<void> insist(Call call) {
   auto sent = call();
-  for (int tries = 0; tries < 3 && !sent && (sent.error().is(ENOBUFS) || sent.error().is(ENOMEM)); ++tries)
-    sent = call();
+  for (int tries = 0; tries < 3 && !sent && sent.error().lacks_memory(); ++tries) sent = call();
   return sent;
 }
 
