@@ -74,6 +74,7 @@ cat "$here/consumer.cpp" >>program.cpp
 
 warnings=(-Wall -Wextra -Wconversion -Werror)
 read -ra flags < <(pkg-config --cflags --libs libipq)
+read -ra includes < <(pkg-config --cflags libipq)
 read -ra static_flags < <(pkg-config --static --cflags --libs libipq)
 # A system without a static libmnl can still have libipq itself linked in.
 static_flags=("${static_flags[@]/#-lipq/-l:libipq.a}")
@@ -83,7 +84,7 @@ for header in libipq.h libipq/libipq.h linux/netfilter_ipv4/ip_queue.h; do
   for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
     echo "$language with <$header>"
     read -ra compiler <<<"$language"
-    "${compiler[@]}" "${warnings[@]}" -ansi -pedantic-errors -DWITHOUT_ROOM -fsyntax-only program.c "${flags[0]}" ||
+    "${compiler[@]}" "${warnings[@]}" -ansi -pedantic-errors -DWITHOUT_ROOM -fsyntax-only program.c "${includes[@]}" ||
       failed "$language: with -ansi -pedantic-errors"
     compiler+=("${warnings[@]}" program.c -x none)
     "${compiler[@]}" -o shared "${flags[@]}" || failed "$language: shared, the compiler"
@@ -104,7 +105,7 @@ while read -r -a order; do
     "${compiler[@]}" -fsyntax-only others.c 2>/dev/null || continue
     { printf '#include <%s>\n' "${order[@]}" && echo 'char name[sizeof(((ipq_packet_msg_t*)0)->indev_name) - 15];'; } \
       >order.c
-    "${compiler[@]}" -Wall -Wextra -Werror -fsyntax-only order.c "${flags[0]}" || failed "$language: ${order[*]}"
+    "${compiler[@]}" -Wall -Wextra -Werror -fsyntax-only order.c "${includes[@]}" || failed "$language: ${order[*]}"
   done
 done <<'END'
 libipq.h net/if.h
@@ -122,10 +123,19 @@ netinet/in.h linux/netfilter.h libipq.h
 linux/netfilter_ipv4.h libipq.h
 net/if.h linux/if.h libipq.h
 END
-echo '#include <linux/netfilter.h>
-#include <libipq.h>
-#include <netinet/in.h>' >order.c # libipq_moving(7)
-"$cc" -fsyntax-only -include netinet/in.h order.c "${flags[0]}" || failed "netinet/in.h behind linux/netfilter.h"
+
+echo "the kernel's header before the C library's, which contradict each other without libipq"
+for behind in netinet/in.h netinet/ip.h arpa/inet.h netdb.h; do
+  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
+    read -ra compiler <<<"$language"
+    for first in linux/netfilter.h linux/netfilter_ipv4.h linux/netfilter_ipv4/ip_tables.h; do
+      printf '#include <%s>\n' "$first" libipq.h "$behind" >order.c
+      echo 'int queue = NF_QUEUE; struct in_addr address; struct sockaddr_in peer; ipq_id_t id;' >>order.c
+      "${compiler[@]}" -Wall -Wextra -pedantic-errors -Werror -fsyntax-only order.c "${includes[@]}" ||
+        failed "$language: $first libipq.h $behind"
+    done
+  done
+done
 
 echo "the example of the manual"
 "$cc" -o passer "$source/examples/passer.c" "${flags[@]}" || failed "cc passer.c \$(pkg-config --cflags --libs libipq)"
