@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "refusal.hpp"
 #include "words.hpp"
 
 namespace ipq::tool::rules {
@@ -237,7 +238,7 @@ class filter_parser {
                                       text.size(), joins, longest_filter, most_joins)};
     }
     auto code = program::compile(std::string(text));
-    if (!code) throw fault{column, std::move(code.error())};
+    if (!code) throw explain_refusal(line_, run, code.error());
     return node{.what = node::kind::program, .code = std::move(*code)};
   }
 

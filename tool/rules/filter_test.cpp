@@ -2,10 +2,12 @@
 // How address sets and the filter language go together, against what the words mean.
 #include "filter.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "temporary_file.hpp"
@@ -153,10 +155,70 @@ TEST(filter, alone) {
 TEST(filter, faults) {
   using namespace std::string_literals;
   const auto fault = [](const std::string& text) { return render(filter::compile(source{"filter", text}).error()); };
-  EXPECT_EQ(fault("udp port"), "filter:1:1: can't parse filter expression: syntax error\n  udp port\n  ^\n");
+  EXPECT_EQ(fault("udp port"), "filter:1:9: expected the number or name of a port\n  udp port\n          ^\n");
   EXPECT_EQ(fault("udp\nor tcp"), "filter:1:4: expected a filter on one line\n  udp?or tcp\n     ^\n");
   EXPECT_EQ(fault("ud\0p"s), "filter:1:3: a NUL byte: expected text\n  ud?p\n    ^\n");
   EXPECT_EQ(fault(std::string(70'000, 'x')), "filter:1: the filter is longer than 65536 bytes\n");
+}
+
+// What libpcap refuses: the place is ours, and so is what would do there.
+TEST(filter, faults_of_the_pcap_language) {
+  const auto fault = [](const std::string& text) {
+    const auto made = filter::compile(source{"", text});
+    return made ? std::string("none") : fmt::format("{}: {}", made.error()[0].column, made.error()[0].message);
+  };
+  const std::string a_test = "expected a test, as in 'udp port 53' or 'host 192.0.2.1'";
+  const std::string of_services =
+      ": expected a number of 0 to 65535 or a name of /etc/services; ranges stand behind 'portrange'";
+  const std::string of_protocols =
+      ": expected a number of 0 to 255 or a name of /etc/protocols, the filter's own words behind a '\\'";
+  const std::string at_network = ": expected what pcap-filter(7) has for packets that begin at their IP header";
+  const std::pair<const char*, std::string> refused[] = {
+      {"not", "4: " + a_test},
+      {"tcp and", "8: " + a_test},
+      {"tcp and and udp", "9: " + a_test + ", not 'and'"},
+      {"()", "2: " + a_test + ", not ')'"},
+      {"port 80 and [hook=output]", "13: " + a_test + ", not '['"},
+      {"host", "5: expected an address"},
+      {"ip6 and src net", "16: expected an address"},
+      {"ip proto", "9: expected the number or name of a protocol"},
+      {"ip proto \\", "10: expected the number or name of a protocol, not '\\'"},
+      {"portrange", "10: expected a range of ports, as 6000-6010"},
+      {"greater", "8: expected a number"},
+      {"src", "4: expected 'host', 'net', 'port', 'portrange', an address, 'and' or 'or'"},
+      {"(tcp", "5: expected 'src', 'dst', 'port', 'portrange', '[', 'and', 'or' or ')'"},
+      {"tcp)", "4: expected 'src', 'dst', 'port', 'portrange', '[', 'and', 'or' or the filter's end, not ')'"},
+      {"tcp port 80 443", "13: expected 'and', 'or' or the filter's end, not '443'"},
+      {"tcp port 80,443", "12: expected 'and', 'or' or the filter's end, not ','"},
+      {"tcp[13 & 2 != 0", "12: expected ']' or an operator, as '&', not '!='"},
+      {"tcp[13] & 2", "12: expected an operator, as '&' or a comparison, as '='"},
+      {"tcp[13] >", "10: expected a number"},
+      {"tcp[", "5: expected a number"},
+      {"udp or type", "12: expected what pcap-filter(7) has here"},
+      {"tcp and port http2", "14: unknown port 'http2'" + of_services},
+      {"udp port 80-90", "10: unknown port '80-90'" + of_services},
+      {"udp and port 65536 or tcp", "14: illegal port number 65536 > 65535: expected a number of 0 to 65535"},
+      {"ip proto no-such", "10: unknown ip proto 'no-such'" + of_protocols},
+      {"tcp or host 300.1.1.1",
+       "13: invalid IPv4 address '300.1.1.1': expected up to four numbers of 0 to 255 with points between them"},
+      {"ip6 host 192.0.2.1", "10: 'ip6' modifier applied to ip host: expected an address of that protocol"},
+      {"net 192.0.2.0/33", "15: mask length must be <= 32"},
+      {"net 192.0.2.1/24",
+       "15: non-network bits set in \"192.0.2.1/24\": expected zeros behind the bits of the network"},
+      {"ip[0:3] = 1", "7: data size must be 1, 2, or 4"},
+      {"tcp and vlan", "9: no VLAN support for Raw IP" + at_network},
+      {"tcp or inbound",
+       "8: this asks for what only a capturing device knows: expected a test as [hook=...] or [indev=...]"},
+      {"udp and tcp", "1: expression rejects all packets: expected a test that a packet can pass"},
+  };
+  for (const auto& [text, wanted] : refused) EXPECT_EQ(fault(text), wanted) << text;
+  EXPECT_EQ(fault("udp port 53 " + std::string(50, 'x')),
+            "13: expected 'and', 'or' or the filter's end, not '" + std::string(40, 'x') + "...'");
+  // As long as a filter may be: found by halves.
+  std::string ports = "port 1";
+  for (int each = 0; each < 100; ++each) ports += " or 22";
+  EXPECT_EQ(fault(ports + " 23"),
+            "608: expected an operator, as '&', a comparison, as '=', 'and', 'or' or the filter's end, not '23'");
 }
 
 // libpcap's len is the length of the packet, not of what was copied of it.

@@ -13,13 +13,25 @@ const char* what_is_wrong_with(const bpf_program& code) noexcept {
     const bpf_insn& each = code.bf_insns[at];
     // libpcap follows header chains by jumping back, and a crafted packet can keep it there for ever.
     if (each.code == (BPF_JMP | BPF_JA) && static_cast<bpf_int32>(each.k) < 0) {
-      return "protochain is not supported: a crafted packet could hold its loop for ever";
+      return "protochain is not supported: a crafted packet could hold its loop for ever: expected 'proto'";
     }
     if (BPF_CLASS(each.code) == BPF_LD && BPF_MODE(each.code) == BPF_ABS && each.k >= first_special_offset) {
-      return "this asks for what only a capturing device knows; test [hook=...] or [indev=...] instead";
+      return "this asks for what only a capturing device knows: expected a test as [hook=...] or [indev=...]";
     }
   }
   return nullptr;
+}
+
+// What is wrong, empty if nothing is.
+std::string compile_into(bpf_program& code, const std::string& text, bool optimize) {
+  constexpr int most_bytes = 262144;
+  const std::unique_ptr<pcap_t, decltype(&pcap_close)> handle(pcap_open_dead(DLT_RAW, most_bytes), &pcap_close);
+  if (!handle) return "no memory for libpcap";
+  if (pcap_compile(handle.get(), &code, text.c_str(), optimize ? 1 : 0, PCAP_NETMASK_UNKNOWN) != 0) {
+    return pcap_geterr(handle.get());
+  }
+  const char* wrong = what_is_wrong_with(code);
+  return wrong != nullptr ? wrong : "";
 }
 
 }  // namespace
@@ -30,16 +42,14 @@ void program::free_code::operator()(bpf_program* code) const noexcept {
 }
 
 std::expected<program, std::string> program::compile(const std::string& text) {
-  constexpr int most_bytes = 262144;
-  const std::unique_ptr<pcap_t, decltype(&pcap_close)> handle(pcap_open_dead(DLT_RAW, most_bytes), &pcap_close);
-  if (!handle) return std::unexpected("no memory for libpcap");
   owned_code code(new bpf_program{});
-  if (pcap_compile(handle.get(), code.get(), text.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
-    std::string message = pcap_geterr(handle.get());
-    return std::unexpected(std::move(message));
-  }
-  if (const char* wrong = what_is_wrong_with(*code)) return std::unexpected(wrong);
+  if (auto refused = compile_into(*code, text, true); !refused.empty()) return std::unexpected(std::move(refused));
   return program(std::move(code));
+}
+
+std::string program::refusal_of(const std::string& text) {
+  const owned_code code(new bpf_program{});
+  return compile_into(*code, text, false);
 }
 
 }  // namespace ipq::tool::rules

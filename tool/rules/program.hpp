@@ -18,6 +18,9 @@ class program {
   /// Errors are libpcap's texts, or ours for what it compiles but can't do for queued packets.
   [[nodiscard]] static std::expected<program, std::string> compile(const std::string& text);
 
+  /// What compile() would say, but for what the optimizer finds. Empty: it would compile.
+  [[nodiscard]] static std::string refusal_of(const std::string& text);
+
   /// `length` is what the filter calls len, and at least payload.size().
   [[nodiscard]] bool matches(std::span<const std::byte> payload, std::uint32_t length) const noexcept {
     pcap_pkthdr header{};

@@ -159,12 +159,16 @@ INSTANTIATE_TEST_SUITE_P(
     filters, refusal,
     testing::Values(
         refused{"drop : udp port",
-                "rules:1:8: can't parse filter expression: syntax error\n"
-                "  drop : udp port\n         ^\n"},
-        refused{"drop : vlan 5", "rules:1:8: no VLAN support for Raw IP\n  drop : vlan 5\n         ^\n"},
+                "rules:1:16: expected the number or name of a port\n"
+                "  drop : udp port\n                 ^\n"},
+        refused{"drop : vlan 5",
+                "rules:1:8: no VLAN support for Raw IP: expected what pcap-filter(7) has for packets that begin at "
+                "their IP "
+                "header\n  drop : vlan 5\n         ^\n"},
         refused{"drop : port no-such-port",
-                "rules:1:8: unknown port 'no-such-port'\n"
-                "  drop : port no-such-port\n         ^\n"},
+                "rules:1:13: unknown port 'no-such-port': expected a number of 0 to 65535 or a name of /etc/services; "
+                "ranges stand behind 'portrange'\n"
+                "  drop : port no-such-port\n              ^\n"},
         refused{"drop : udp and host www.example.org",
                 "rules:1:21: 'www.example.org' is no word of the filter language, and names of hosts are not looked "
                 "up: expected an address\n  drop : udp and host www.example.org\n                      ^\n"},
@@ -172,11 +176,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "rules:1:14: 'tcp' is no word of the filter language, and names of hosts are not "
                 "looked up: expected an address\n  drop : host \\tcp\n               ^\n"},
         refused{"drop : inbound",
-                "rules:1:8: this asks for what only a capturing device knows; test [hook=...] or "
-                "[indev=...] instead\n  drop : inbound\n         ^\n"},
+                "rules:1:8: this asks for what only a capturing device knows: expected a test as "
+                "[hook=...] or [indev=...]\n  drop : inbound\n         ^\n"},
         refused{"drop : ip6 protochain 6",
-                "rules:1:8: protochain is not supported: a crafted packet could hold its "
-                "loop for ever\n  drop : ip6 protochain 6\n         ^\n"},
+                "rules:1:23: protochain is not supported: a crafted packet could hold its "
+                "loop for ever: expected 'proto'\n  drop : ip6 protochain 6\n                        ^\n"},
         refused{"drop : [hook=output",
                 "rules:1:8: this bracket is not closed: expected a ']'\n"
                 "  drop : [hook=output\n         ^\n"},
@@ -252,7 +256,7 @@ INSTANTIATE_TEST_SUITE_P(
                     refused{"drop : @SET and 443", "30: expected what 443 is, as in 'port 443'"},
                     refused{"drop : @SET udp",
                             "26: expected 'and' or 'or' between an address set and what stands beside it"},
-                    refused{"drop : @SET and udp port", "30: can't parse filter expression: syntax error"},
+                    refused{"drop : @SET and udp port", "38: expected the number or name of a port"},
                     refused{"drop : @SET and host foo",
                             "35: 'foo' is no word of the filter language, and names of hosts are not "
                             "looked up: expected an address"}));
