@@ -19,6 +19,7 @@
 #include <thread>
 #include <utility>
 
+#include "firewall/iptables.hpp"
 #include "printable.hpp"
 #include "privileges.hpp"
 #include "rules/file.hpp"
@@ -84,6 +85,17 @@ outcome<void> check_room_for_files(int any) {
 
 std::string_view plural(std::uint64_t number) noexcept {
   return number == 1 ? "" : "s";
+}
+
+// Whatever this command does itself, rules that a killed one could not take with it hold traffic up. That they stay is
+// no reason not to start.
+void remove_left_rules(const char* command) {
+  const auto removed = firewall::remove_stale(firewall::search::easy);
+  if (!removed)
+    say("ipq {}: {}; it is of an ipq that was killed, and ipq cleanup tries again\n", command, removed.error().message);
+  if (removed && *removed > 0) {
+    say("ipq {}: removed {} rule{} of an ipq that was killed\n", command, *removed, plural(*removed));
+  }
 }
 
 }  // namespace
@@ -168,6 +180,7 @@ outcome<live_session> live_session::open(const char* command, const live_options
 }
 
 outcome<void> live_session::select() {
+  remove_left_rules(command_);
   if (const auto selectors = options_->selection.selectors()) {
     for (const auto& each : *selectors) note_missing_interfaces(command_, each.interfaces());
   }

@@ -367,6 +367,43 @@ TEST_F(live, kill_leaves_no_rule_and_traffic_goes_on) {
   }
 }
 
+// Whatever the next command is: nobody else would.
+TEST_F(live, any_start_removes_what_a_killed_one_left) {
+  for (const char* program : {"iptables-legacy", "ip6tables-legacy", "iptables-nft"}) {
+    kernel_tests::must_run(std::string(program) +
+                           " -w -t mangle -A OUTPUT -p udp -m comment --comment ipq:1:1 -j NFQUEUE --queue-num 9");
+  }
+  kernel_tests::must_run(
+      "iptables-legacy -w -t mangle -A OUTPUT -p udp -m comment --comment mine -j NFQUEUE --queue-num 9");
+  live_command watch({"watch", "-q", "7"});
+  const auto left = queue_rules();
+  EXPECT_FALSE(has(left, "ipq:1:1")) << left;
+  EXPECT_TRUE(has(left, "mine")) << left;
+  const auto ended = watch.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(has(ended.output, "ipq watch: removed 3 rules of an ipq that was killed\n")) << ended.output;
+}
+
+TEST_F(live, what_a_killed_one_left_and_nobody_can_remove_hinders_no_start) {
+  kernel_tests::must_run(
+      "iptables-legacy -w -t mangle -A OUTPUT -p udp -m comment --comment ipq:1:1 -j NFQUEUE --queue-num 9");
+  // Says no to -D alone, which the rule is removed by.
+  const std::filesystem::path folder = "/tmp/ipq_refusing_" + std::to_string(::getpid());
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder / "iptables-legacy") << "#!/bin/sh\necho not today >&2\nexit 1\n";
+  std::filesystem::permissions(folder / "iptables-legacy", std::filesystem::perms::owner_all);
+  live_command watch({"watch", "-q", "7"}, {"env", "PATH=" + folder.string() + ":" + std::getenv("PATH")});
+  std::filesystem::remove_all(folder);
+  EXPECT_TRUE(has(queue_rules(), "ipq:1:1"));
+  const auto ended = watch.interrupt();
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_TRUE(
+      has(ended.output, "ipq watch: remove the rule iptables-legacy -t mangle -A OUTPUT -p udp -m comment --comment "))
+      << ended.output;
+  EXPECT_TRUE(has(ended.output, ": not today; it is of an ipq that was killed, and ipq cleanup tries again\n"))
+      << ended.output;
+}
+
 TEST_F(live, only_one_right_is_left_in_every_thread) {
   live_command watch(on_flow({"watch"}));
   std::size_t threads = 0;

@@ -72,7 +72,8 @@ answer has_tables(iptables_kind kind, bool ipv6) {
   if (kind == iptables_kind::legacy) {
     std::ifstream names(ipv6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names");
     std::string name;
-    return !names || (names >> name) ? answer::yes : answer::no;
+    if (!names) return answer::unknown;
+    return names >> name ? answer::yes : answer::no;
   }
   const auto tables = nftables().ask_text("list tables");
   if (!tables) return answer::unknown;
@@ -94,8 +95,8 @@ outcome<void> remove_rule(const saved_rule& rule, bool& locked) {
 }
 
 template <class Wanted>
-outcome<std::size_t> remove_rules(Wanted&& wanted) {
-  const auto rules = list_iptables_rules();
+outcome<std::size_t> remove_rules(search how, Wanted&& wanted) {
+  const auto rules = list_iptables_rules(how);
   if (!rules) return std::unexpected(rules.error());
   std::size_t removed = 0;
   bool locked = false;
@@ -140,18 +141,18 @@ std::vector<saved_rule> read_saved_rules(iptables_kind kind, bool ipv6, std::str
   return rules;
 }
 
-outcome<std::vector<saved_rule>> list_iptables_rules() {
+outcome<std::vector<saved_rule>> list_iptables_rules(search how) {
   std::vector<saved_rule> rules;
   for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
     for (const bool ipv6 : {false, true}) {
       const auto there = has_tables(kind, ipv6);
-      if (there == answer::no) continue;
+      if (there == answer::no || (there == answer::unknown && how == search::easy)) continue;
       const auto program = program_name(kind, ipv6, "-save");
       const auto saved = run_program({program});
       if (saved.status == 127) continue;
       if (saved.status != 0) {
         // Where nft can't list tables either, the kernel has no nf_tables.
-        if (there == answer::unknown) continue;
+        if (how == search::easy || (kind == iptables_kind::nft && there == answer::unknown)) continue;
         if (lacks_rights(saved)) {
           return fail(no_rights,
                       fmt::format("{} can't list rules: {}: {}", program, cause_in(saved.output), rights_advice));
@@ -231,11 +232,11 @@ outcome<void> install(iptables_kind kind, const restore_text& text, const std::s
 }
 
 outcome<std::size_t> remove_tagged(std::string_view tag_name) {
-  return remove_rules([&](const std::string& name) { return name == tag_name; });
+  return remove_rules(search::complete, [&](const std::string& name) { return name == tag_name; });
 }
 
-outcome<std::size_t> remove_stale() {
-  return remove_rules([](const std::string& name) { return !tag::is_alive(name); });
+outcome<std::size_t> remove_stale(search how) {
+  return remove_rules(how, [](const std::string& name) { return !tag::is_alive(name); });
 }
 
 }  // namespace tool::firewall

@@ -28,9 +28,14 @@ struct saved_rule {
 /// The rules in what iptables-save of that kind and family prints.
 [[nodiscard]] std::vector<saved_rule> read_saved_rules(iptables_kind kind, bool ipv6, std::string_view output);
 
-/// All rules of all tables that both kinds have, in both families; what is not installed has none. Failure: failed,
-/// the program that could not list them.
-[[nodiscard]] outcome<std::vector<saved_rule>> list_iptables_rules();
+enum class search {
+  complete,  ///< fails where something can't be listed
+  easy,      ///< passes over what can't be listed, and starts no program unless the kernel is known to have a table
+};
+
+/// All rules of all tables that both kinds have, in both families; what is not installed has none. Failures: failed, or
+/// no_rights, the program that could not list them.
+[[nodiscard]] outcome<std::vector<saved_rule>> list_iptables_rules(search how = search::complete);
 
 /// The words of a saved rule, without the quotes that iptables-save puts around some.
 [[nodiscard]] std::vector<std::string> split_rule(std::string_view rule);
@@ -57,6 +62,6 @@ struct restore_text {
 outcome<std::size_t> remove_tagged(std::string_view tag_name);
 
 /// Removes the rules whose process is gone. As remove_tagged.
-outcome<std::size_t> remove_stale();
+outcome<std::size_t> remove_stale(search how = search::complete);
 
 }  // namespace tool::firewall

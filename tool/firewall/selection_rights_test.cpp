@@ -476,10 +476,9 @@ TEST_F(selections, rules_that_can_not_be_listed_are_not_taken_for_removed) {
     auto selected = must_install({datagrams}, means);
     save.refuse();
     const std::string why = "iptables-" + kind_of(means) + "-save can't list rules: no memory";
-    const auto listed = list_iptables_rules();
-    ASSERT_FALSE(listed);
-    EXPECT_EQ(listed.error().message, why);
+    EXPECT_EQ(list_iptables_rules().error().message, why);
     EXPECT_EQ(remove_stale().error().message, why);
+    EXPECT_EQ(*remove_stale(search::easy), 0u);
     EXPECT_FALSE(selected.remove());
     save.comply();
     wait_until("the rules go", [] { return ours().empty(); });
