@@ -9,7 +9,7 @@ source=$(realpath "$1") build=$(realpath "$2")
 least=95
 
 # What runs no line of the libraries, or runs them as a user who may not write the counts down.
-not_needed='^(abi|arrows|bench|claims|compile_fail|demo|install|kernel\.user_namespace|man|set_user_id|upgrade|valgrind)'
+not_needed='^(abi|arrows|bench|claims|compile_fail|demo|install|kernel\.user_namespace|man|set_user_id|test_all|upgrade|valgrind)'
 find "$build" -name '*.gcda' -delete
 cd "$build"
 status=0

@@ -41,6 +41,8 @@ if [ "$only_source" = --source ]; then
 fi
 
 cp -r "$name/packaging/debian" "$name/debian"
+# What the same source was compiled to before is taken again, where there is ccache.
+[ ! -d /usr/lib/ccache ] || PATH=/usr/lib/ccache:$PATH
 (cd "$name" && dpkg-buildpackage -us -uc) >build.log 2>&1 || {
   tail -n 60 build.log >&2
   failed "dpkg-buildpackage failed; the whole of it stands in $folder/build.log"

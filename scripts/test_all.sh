@@ -9,20 +9,23 @@ source=$1
 case ${2-} in '' | --record) ;; *) printf 'dev: test --all takes --record or nothing\n' >&2 && exit 2 ;; esac
 folder=$source/build/test_all
 mkdir -p "$folder"
-rm -f "$folder"/*.log
+rm -f "$folder"/*.log "$folder"/*.row
 
-# Name, and the arguments of ./dev.
-parts=(
+# Name, and the arguments of ./dev. What holds packets of the running kernel goes one after the other, and waits much of
+# its time; beside and behind it, at a lower priority, what only computes.
+holding=(
   "test: test"
   "command: test asan -- -R ^(tool|soak)"
-  "clang: test clang -- -LE kernel"
-  "lint: lint"
   "faults: test dev -- -R ^faults|memory.stays"
   "soak: soak --for 60s"
-  "fuzz: fuzz --for 60s"
   "coverage: coverage"
-  "kernels: test-kernels"
+)
+computing=(
+  "fuzz: fuzz --for 60s"
+  "clang: test clang -- -LE kernel|tool"
+  "lint: lint"
   "package: package --test"
+  "kernels: test-kernels --short"
 )
 
 # The command is built with AddressSanitizer here alone, as that takes long. Faults take their time, and no test gives up
@@ -56,23 +59,46 @@ result_of() {
   esac
 }
 
+# run_parts PART...: leaves a line of each in the folder.
+run_parts() {
+  local part name arguments status start log result
+  for part; do
+    name=${part%%:*} status=0 start=$SECONDS log=$folder/${part%%:*}.log
+    read -ra arguments <<<"${part#*: }"
+    printf 'dev: running %s\n' "$name"
+    run_part "$name" "${arguments[@]}" >"$log" 2>&1 || status=$?
+    result=$(result_of "$status")
+    [ "$result" != failed ] || tail -n 40 "$log"
+    printf '%-10s %-8s %8d  %s\n' "$name" "$result" $((SECONDS - start)) "$(say_of "$name" "$log")" >"$folder/$name.row"
+  done
+}
+
+# Groups of their own, which end with this script.
+set -m
+run_parts "${holding[@]}" </dev/null &
+lanes=($!)
+(renice -n 10 "$BASHPID" >/dev/null && run_parts "${computing[@]}") </dev/null &
+lanes+=($!)
+set +m
+end_lanes() { kill -TERM -- "${lanes[@]/#/-}" 2>/dev/null || true; }
+trap end_lanes EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+wait "${lanes[@]}" || true
+
 table=$folder/table.txt
-printf '%-10s %-8s %8s  %s\n' part result seconds 'what it says' >"$table"
 failed=0
-for part in "${parts[@]}"; do
-  name=${part%%:*} status=0 start=$SECONDS log=$folder/${part%%:*}.log
-  read -ra arguments <<<"${part#*: }"
-  printf 'dev: running %s\n' "$name"
-  run_part "$name" "${arguments[@]}" >"$log" 2>&1 || status=$?
-  result=$(result_of "$status")
-  if [ "$result" = failed ]; then
-    failed=1
-    tail -n 40 "$log"
-  fi
-  printf '%-10s %-8s %8d  %s\n' "$name" "$result" $((SECONDS - start)) "$(say_of "$name" "$log")" >>"$table"
+printf '%-10s %-8s %8s  %s\n' part result seconds 'what it says' >"$table"
+for part in "${holding[@]}" "${computing[@]}"; do
+  row=$folder/${part%%:*}.row
+  [ -s "$row" ] || printf '%-10s failed\n' "${part%%:*}" >"$row"
+  cat "$row" >>"$table"
+  read -r _ result _ <"$row"
+  [ "$result" != failed ] || failed=1
 done
 echo
 cat "$table"
+printf 'all of it took %d minutes\n' $((SECONDS / 60))
 [ "$failed" = 0 ] && [ "${2-}" = --record ] || exit "$failed"
 
 # Between the two marks of the README.

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the kernel tests of a build tree on one of Debian's own kernels, in a virtual machine.
-# Usage: run.sh BUILD-TREE SERIES FOLDER [FILTER]    SERIES: 6.1; FOLDER gets results.xml; FILTER as --gtest_filter
+# Usage: run.sh BUILD-TREE SERIES FOLDER FILTER REPEATED    SERIES: 6.1; FOLDER gets results.xml; FILTER as --gtest_filter;
+# REPEATED: an expression for the ways in which binaries run once more where FILTER is '*'
 set -euo pipefail
 here=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
 source_tree=$(realpath "$here/../..")
-build_tree=$(realpath "$1") series=$2 folder=$3 filter=${4:-*}
+build_tree=$(realpath "$1") series=$2 folder=$3 filter=$4 repeated=$5
 
 fail() {
   echo "$*" >&2
@@ -34,7 +35,7 @@ cat "$kernel/modules.cpio" >>"$folder/initramfs.cpio"
 
 # whole NAME COMMAND: a binary once more in another way, of which the exit status is the result.
 whole() {
-  if [ "$filter" = '*' ] || [[ ":$filter:" == *":$1:"* ]]; then printf '%s\t-\t%s\n' "$1" "$2"; fi
+  if { [ "$filter" = '*' ] && [[ $1 =~ \.($repeated)$ ]]; } || [[ ":$filter:" == *":$1:"* ]]; then printf '%s\t-\t%s\n' "$1" "$2"; fi
 }
 # By dash: the shell of busybox takes its own setpriv for the real one.
 as_user="dash $source_tree/tests/kernel/user_namespace.sh"

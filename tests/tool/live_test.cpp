@@ -628,8 +628,10 @@ TEST_F(live, limit_of_open_files) {
   const auto blind = within("ulimit -n 64", {"run", "-q", "0-19", "--workers", "20", "drop : [outdev=near0]", "--for",
                                              "1ms", "--select", "output", "udp dport 1"});
   EXPECT_EQ(blind.status, 1);
-  EXPECT_EQ(blind.output,
-            "ipq run: keep descriptors for later: Too many open files: raise the limit of open files (ulimit -n)\n");
+  // UBSan looks at memory through a pipe, and without a descriptor for it complains of what is fine.
+  EXPECT_TRUE(blind.output.starts_with(
+      "ipq run: keep descriptors for later: Too many open files: raise the limit of open files (ulimit -n)\n"))
+      << blind.output;
   wait_until("the rules are gone", [] { return queue_rules().empty(); });
 }
 
