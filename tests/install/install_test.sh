@@ -124,7 +124,9 @@ linux/netfilter_ipv4.h libipq.h
 net/if.h linux/if.h libipq.h
 END
 
-echo "the kernel's header before the C library's, which contradict each other without libipq"
+# Orders that programs of 2001 have, and today contradict each other without libipq: the kernel's headers before the C
+# library's, and its linux/if.h, which most of them include by now, behind net/if.h.
+echo "the kernel's headers before the C library's"
 for behind in netinet/in.h netinet/ip.h arpa/inet.h netdb.h; do
   for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
     read -ra compiler <<<"$language"
@@ -136,6 +138,27 @@ for behind in netinet/in.h netinet/ip.h arpa/inet.h netdb.h; do
     done
   done
 done
+
+echo "the kernel's headers behind libipq's"
+while read -r -a order; do
+  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
+    read -ra compiler <<<"$language"
+    { printf '#include <%s>\n' "${order[@]}" && echo 'ipq_id_t id;'; } >order.c
+    "${compiler[@]}" -Wall -Wextra -pedantic-errors -Werror -fsyntax-only order.c "${includes[@]}" ||
+      failed "$language: ${order[*]}"
+  done
+done <<'END'
+linux/netfilter.h libipq.h linux/icmp.h
+linux/netfilter.h libipq.h linux/if.h
+linux/netfilter.h libipq.h linux/if_arp.h
+linux/netfilter.h libipq.h linux/netfilter_ipv4/ip_tables.h
+linux/netfilter.h net/if.h linux/icmp.h libipq.h
+libipq.h linux/netfilter.h linux/route.h
+linux/ipv6.h linux/netfilter.h libipq.h linux/if.h
+linux/icmp.h linux/netfilter.h libipq.h netinet/in.h
+linux/in6.h linux/netfilter.h libipq.h arpa/inet.h
+linux/ipv6.h linux/netfilter.h libipq.h netinet/ip6.h
+END
 
 echo "the example of the manual"
 "$cc" -o passer "$source/examples/passer.c" "${flags[@]}" || failed "cc passer.c \$(pkg-config --cflags --libs libipq)"

@@ -9,10 +9,7 @@
 
 #pragma GCC system_header /* programs of 2001 meet warnings of today */
 
-/* The kernel's header of that name says the same again, if it comes first. */
-#ifndef _LINUX_IF_H
-#include <net/if.h>
-#endif
+#include <libipq/net_if.h>
 #ifndef IF_NAMESIZE
 #define IF_NAMESIZE 16
 #endif

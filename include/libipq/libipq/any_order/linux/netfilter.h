@@ -3,7 +3,8 @@
  * The kernel's header of that name, in any order with the C library's: today
  * it has struct in_addr, which <netinet/in.h> has, too, and they go together
  * only if that one is first. Programs of 2001 have it behind, or <netdb.h>,
- * <arpa/inet.h>, <netinet/ip.h> that include it.
+ * <arpa/inet.h>, <netinet/ip.h> that include it. With <net/if.h> it is the
+ * same: what other headers of the kernel include of <linux/if.h> comes behind.
  *
  * pkg-config and the CMake package name this folder before the system's.
  */
@@ -12,8 +13,10 @@
 
 #pragma GCC system_header /* #include_next is no ISO C */
 
+#include <libipq/net_if.h>
+
 /* Else it is too late. */
-#if !defined(_LINUX_IN_H) && !defined(_LINUX_IN6_H)
+#ifndef _LINUX_IN_H
 #include <netinet/in.h>
 
 /* What <linux/libc-compat.h> says of the same, but says once: <linux/if.h>
