@@ -29,4 +29,21 @@ for name in one two three; do fuzzer "$name" 0; done
 expect 0 '^60 inputs in 3 targets$'
 fuzzer two 77
 expect 1 '^two  *failed$'
+
+# Ended from outside, it leaves no fuzzer behind.
+printf '#!/bin/sh\necho $$ >"%s"\nexec sleep 1000\n' "$folder/pid" >"$folder/build/fuzz/fuzz_one"
+"$script" "$folder/source" "$folder/build" --for 1s >"$folder/said" 2>&1 &
+running=$!
+until [ -s "$folder/pid" ]; do sleep 0.05; done
+kill -TERM "$running"
+wait "$running" && status=0 || status=$?
+fuzzer=$(<"$folder/pid")
+for ((i = 0; i < 200; ++i)); do
+  kill -0 "$fuzzer" 2>/dev/null || break
+  sleep 0.05
+done
+if [ "$status" = 0 ] || kill "$fuzzer" 2>/dev/null; then
+  echo "failed: status $status after SIGTERM, or a fuzzer went on"
+  exit 1
+fi
 echo "they are told apart"

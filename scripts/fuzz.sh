@@ -51,8 +51,12 @@ fuzz_one() {
   mkdir -p "corpus/$target"
   local words=()
   [ ! -f "$source/fuzz/$target.dict" ] || words=(-dict="$source/fuzz/$target.dict")
-  if ! fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 "${words[@]}" \
-    -artifact_prefix="found/$target-" "corpus/$target" "$source/fuzz/corpus/$target" >"$log" 2>&1; then
+  # The shell is ended by what ends the script, and its fuzzer with it.
+  fuzz/"fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=4096 -print_final_stats=1 "${words[@]}" \
+    -artifact_prefix="found/$target-" "corpus/$target" "$source/fuzz/corpus/$target" >"$log" 2>&1 &
+  # shellcheck disable=SC2064  # that one
+  trap "kill $! 2>/dev/null; exit 143" TERM
+  if ! wait $!; then
     printf '%-14s failed\n' "$target"
     grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 60 >&2
     printf 'fuzz: to see it again: %s/fuzz/fuzz_%s %s\n' "$build" "$target" "$build/found/$target-..." >&2

@@ -40,6 +40,9 @@ describe() {
     "$now/sums" "$now/deps"
 }
 changed=()
+# It is read first, as it takes longest. Whatever else it includes is not the project's.
+{ cat include/ipq/*.hpp && echo "$common"; } | sha256sum >"$now/headers"
+cmp -s "$now/headers" "$seen/headers" || changed+=("$alone")
 for file in "${files[@]}"; do
   description=$now/${file//\//,}
   describe "$file" >"$description"
@@ -47,8 +50,8 @@ for file in "${files[@]}"; do
   [ -s "$description" ] && cmp -s "$description" "$seen/${file//\//,}" || changed+=("$file")
 done
 
-printf '%s\0' "${changed[@]}" "$alone" |
-  xargs -0 -P "$(nproc)" -n 2 nice clang-tidy-19 --quiet -p "$folder" --config-file=.clang-tidy \
+printf '%s\0' "${changed[@]}" |
+  xargs -0 -r -P "$(nproc)" -n 2 nice clang-tidy-19 --quiet -p "$folder" --config-file=.clang-tidy \
     "${arguments[@]/#/--extra-arg=}" >"$log" 2>"$log.progress" || status=$?
 found=$(grep -cE ': (warning|error): ' "$log" || true)
 if [ "$status" != 0 ] || [ "$found" != 0 ]; then

@@ -38,13 +38,18 @@ run_part() {
   esac
 }
 
+# What the tests told last that dev has run.
+sum_of() {
+  awk -v what="$1:" '$1 == what { sum += $2 } END { print sum + 0 }' "$source/build/dev/results.xml" 2>/dev/null || echo 0
+}
+
 # say_of NAME LOG: the part's last line, and where that is a plain count, of what.
 say_of() {
   local last
   last=$(tail -n 1 "$2")
   case $1 in
     command) echo "the command with AddressSanitizer: $last" ;;
-    faults) echo "faults survived, and memory that stays flat: $last" ;;
+    faults) echo "faults survived, $(sum_of sent) datagrams accounted for, and memory that stays flat: $last" ;;
     kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ,): $last" ;;
     *) echo "$last" ;;
   esac

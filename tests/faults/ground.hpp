@@ -47,6 +47,7 @@ class faults : public kernel_tests::network_test {
     if (HasFatalFailure()) return;
     expect_next_start();
     EXPECT_EQ(kernel_tests::open_descriptors(), descriptors_);
+    tell("descriptors left", kernel_tests::open_descriptors().size() - descriptors_.size());
     wait_until("all threads have ended", [this] { return kernel_tests::threads().size() == threads_; });
   }
 
@@ -107,7 +108,11 @@ class faults : public kernel_tests::network_test {
     for (int i = 0; i < 3; ++i) fault();
     const auto before = allocated();
     for (int i = 0; i < repetitions; ++i) fault();
-    EXPECT_LE(allocated(), before + most);
+    const auto after = allocated();
+    EXPECT_LE(after, before + most);
+    tell("repetitions", repetitions);
+    tell("bytes before", before);
+    tell("bytes after", after);
   }
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   static constexpr int repetitions = 20;
@@ -140,10 +145,5 @@ class libipq_environment {
   libipq_environment(const libipq_environment&) = delete;
   libipq_environment& operator=(const libipq_environment&) = delete;
 };
-
-// Numbers go into the test's results.
-inline void tell(const char* what, std::uint64_t count) {
-  ::testing::Test::RecordProperty(what, std::to_string(count));
-}
 
 }  // namespace fault_tests

@@ -154,6 +154,8 @@ load::account load::settle(std::uint64_t expected) {
   for (std::uint32_t number = 0; number < sent_; ++number) {
     if (seen_[number] == 0) account_.missing.push_back(number);
   }
+  tell("sent", sent_);
+  tell("not arrived", account_.missing.size());
   return account_;
 }
 

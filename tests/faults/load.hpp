@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iostream>
 #include <iterator>
 #include <optional>
 #include <string_view>
@@ -17,6 +18,11 @@
 #include "kernel/traffic.hpp"
 
 namespace fault_tests {
+
+// Numbers go into the test's output, which its results keep.
+inline void tell(const char* what, std::uint64_t count) {
+  std::cout << "            " << what << ": " << count << '\n';
+}
 
 // Sends from the beginning of its life until stop(). Numbers count from 0, without gaps; each datagram's length and
 // bytes follow from its number.
