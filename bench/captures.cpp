@@ -127,9 +127,10 @@ ran run_apart(const std::string& name, const std::function<void()>& start, const
   // It stops where it ends, with its memory still there.
   const bool seized = ::ptrace(PTRACE_SEIZE, child, nullptr, PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL) == 0;
   const failure refused(with_errno("ptrace"));
-  if (seized) static_cast<void>(::write(gate[1], "", 1));
+  // If not, it ends by itself, as behind a gate that is closed.
+  const bool opened = seized && ::write(gate[1], "", 1) == 1;
   ::close(gate[1]);
-  if (seized && feed) feed();
+  if (opened && feed) feed();
   ran made;
   int status = 0;
   for (;;) {

@@ -26,7 +26,19 @@ folder=$(realpath "$folder")
 rm -rf "${folder:?}/$name" "$folder"/*.deb "$folder"/libipq_*
 mkdir "$folder/$name"
 cd "$source"
-git -c safe.directory='*' ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+list_files() {
+  if [ ! -e .git ]; then
+    find . \( -path ./build -o -path ./debian \) -prune -o -type f -printf '%P\0'
+    return
+  fi
+  local strange
+  strange=$(git -c safe.directory='*' ls-files --others --exclude-standard)
+  [ -z "$strange" ] || failed "git does not know these files; add them, or have them ignored:
+$strange"
+  git -c safe.directory='*' ls-files -z --cached
+}
+list_files >"$folder/files"
+while IFS= read -r -d '' file; do
   if [ -f "$file" ]; then printf '%s\0' "$file"; fi
 done | sort -z | tar --null --files-from=- -cf - | tar -xf - -C "$folder/$name"
 
@@ -41,11 +53,16 @@ if [ "$only_source" = --source ]; then
 fi
 
 cp -r "$name/packaging/debian" "$name/debian"
-# What the same source was compiled to before is taken again, where there is ccache.
-[ ! -d /usr/lib/ccache ] || PATH=/usr/lib/ccache:$PATH
+# What the same source was compiled to before is taken again, where there is ccache. Debhelper has a home of its own.
+if [ -d /usr/lib/ccache ]; then
+  CCACHE_DIR=$(ccache --get-config cache_dir)
+  export CCACHE_DIR PATH=/usr/lib/ccache:$PATH
+fi
 (cd "$name" && dpkg-buildpackage -us -uc) >build.log 2>&1 || {
   tail -n 60 build.log >&2
   failed "dpkg-buildpackage failed; the whole of it stands in $folder/build.log"
 }
+# Here the C library checks what dev does not ask it to.
+! grep -A 5 'warning: ' build.log || failed "the packages do not build without warnings"
 rm -r "$name"
 find "$folder" -maxdepth 1 -name '*.deb' | sort

@@ -125,8 +125,7 @@ void live_session::shared::stop() noexcept {
     const std::lock_guard guard(closing);
     for (ipq::queue& each : queues) each.stop();
   }
-  const std::uint64_t one = 1;
-  static_cast<void>(::write(wake, &one, sizeof one));
+  ::eventfd_write(wake, 1);
 }
 
 void live_session::shared::fail(failure what) noexcept {
@@ -301,8 +300,8 @@ void live_session::wait_for_end(const hooks& calls) {
         shared_->stop();
       }
     }
-    std::uint64_t count = 0;
-    static_cast<void>(::read(shared_->ended, &count, sizeof count));
+    eventfd_t count = 0;
+    ::eventfd_read(shared_->ended, &count);
   }
 }
 
@@ -319,8 +318,7 @@ void live_session::work(handler& with, unsigned worker) const noexcept {
   }
   shared_->stop();
   --shared_->running;
-  const std::uint64_t one = 1;
-  static_cast<void>(::write(shared_->ended, &one, sizeof one));
+  ::eventfd_write(shared_->ended, 1);
 }
 
 ipq::result<void> live_session::take(handler& with, ipq::queue& from, const ipq::batch& received) const {
