@@ -24,11 +24,10 @@ int cleanup_main(int argc, char** argv) {
   const auto access = ipq::check_queue_access();
   if (!access && access.error().is(EPERM)) return report("cleanup", access.error());
   if (dry_run) {
-    const auto rules = firewall::list_iptables_rules();
+    const auto rules = firewall::list_tagged_rules();
     if (!rules) return report("cleanup", rules.error());
     for (const auto& rule : *rules) {
-      const auto name = firewall::tag_of(rule);
-      if (name.empty() || firewall::tag::is_alive(name)) continue;
+      if (firewall::tag::is_alive(firewall::tag_of(rule))) continue;
       fmt::print("{} -t {} {}\n", rule.program(), rule.table, printable(rule.text));
     }
     return done;

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "firewall/iptables.hpp"
+#include "ipq/status.hpp"
 #include "printable.hpp"
 #include "privileges.hpp"
 #include "rules/file.hpp"
@@ -88,7 +89,7 @@ std::string_view plural(std::uint64_t number) noexcept {
 }
 
 // Whatever this command does itself, rules that a killed one could not take with it hold traffic up. That they stay is
-// no reason not to start.
+// no reason not to start, nor to start late.
 void remove_left_rules(const char* command) {
   const auto removed = firewall::remove_stale(firewall::search::easy);
   if (!removed)
@@ -144,6 +145,8 @@ live_session::shared::~shared() {
 outcome<live_session> live_session::open(const char* command, const live_options& options, const wish& how) {
   if (auto checked = check(options); !checked) return std::unexpected(checked.error());
   if (auto checked = check_system_call_filters(); !checked) return std::unexpected(checked.error());
+  // Before there is a queue, for which packets would wait meanwhile.
+  if (ipq::check_queue_access()) remove_left_rules(command);
   ::tzset();  // reads a file, which is better done now
   raise_limit_of_files();
   live_session made(command, options);
@@ -179,7 +182,6 @@ outcome<live_session> live_session::open(const char* command, const live_options
 }
 
 outcome<void> live_session::select() {
-  remove_left_rules(command_);
   if (const auto selectors = options_->selection.selectors()) {
     for (const auto& each : *selectors) note_missing_interfaces(command_, each.interfaces());
   }

@@ -52,6 +52,10 @@ constexpr const char* rights_advice =
 
 constexpr const char* lock_advice =
     "another program held iptables' lock (/run/xtables.lock) for 10 seconds: let it end, and try again";
+constexpr const char* lock_is_held = "another program holds iptables' lock (/run/xtables.lock)";
+
+// What the queue accepts skips the rest of its table: in this one, the machine's own filter judges it behind.
+constexpr std::string_view our_table = "mangle";
 
 outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text, int inherited) {
   if (text.empty()) return {};
@@ -67,48 +71,79 @@ outcome<void> restore(iptables_kind kind, bool ipv6, const std::string& text, in
 
 enum class answer { no, yes, unknown };
 
-/// Whether there can be rules of a kind: asking costs less than starting iptables-save, and makes no table.
-answer has_tables(iptables_kind kind, bool ipv6) {
+/// Whether there can be rules of a kind, in one table or, without a name, in any: asking costs less than starting
+/// iptables-save, and makes no table.
+answer has_tables(iptables_kind kind, bool ipv6, std::string_view table) {
   if (kind == iptables_kind::legacy) {
     std::ifstream names(ipv6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names");
-    std::string name;
     if (!names) return answer::unknown;
-    return names >> name ? answer::yes : answer::no;
+    for (std::string name; names >> name;) {
+      if (table.empty() || name == table) return answer::yes;
+    }
+    return answer::no;
   }
   const auto tables = nftables().ask_text("list tables");
   if (!tables) return answer::unknown;
-  return tables->find(ipv6 ? "table ip6 " : "table ip ") != std::string::npos ? answer::yes : answer::no;
+  const auto wanted = fmt::format("table {} {}{}", ipv6 ? "ip6" : "ip", table, table.empty() ? "" : "\n");
+  return tables->find(wanted) != std::string::npos ? answer::yes : answer::no;
+}
+
+outcome<std::vector<saved_rule>> list_rules(search how, std::string_view table) {
+  std::vector<saved_rule> rules;
+  for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
+    for (const bool ipv6 : {false, true}) {
+      const auto there = has_tables(kind, ipv6, table);
+      if (there == answer::no || (there == answer::unknown && how == search::easy)) continue;
+      std::vector<std::string> words{program_name(kind, ipv6, "-save")};
+      if (!table.empty()) words.insert(words.end(), {"-t", std::string(table)});
+      const auto saved = run_program(words);
+      if (saved.status == 127) continue;
+      if (saved.status != 0) {
+        // Where nft can't list tables either, the kernel has no nf_tables.
+        if (how == search::easy || (kind == iptables_kind::nft && there == answer::unknown)) continue;
+        if (lacks_rights(saved)) {
+          return fail(no_rights,
+                      fmt::format("{} can't list rules: {}: {}", words[0], cause_in(saved.output), rights_advice));
+        }
+        return fail(failed, fmt::format("{} can't list rules: {}", words[0], cause_in(saved.output)));
+      }
+      const auto found = read_saved_rules(kind, ipv6, saved.output);
+      rules.insert(rules.end(), found.begin(), found.end());
+    }
+  }
+  return rules;
 }
 
 /// `locked` becomes true where the lock was not to be had.
-outcome<void> remove_rule(const saved_rule& rule, bool& locked) {
+outcome<void> remove_rule(const saved_rule& rule, search how, bool& locked) {
   auto words = split_rule(rule.text);
   words[0] = "-D";
-  words.insert(words.begin(), {rule.program(), "-w", "10", "-t", rule.table});
+  // Without a time, or with 0, version 1.8.9 waits for ever.
+  words.insert(words.begin(), {rule.program(), "-w", how == search::complete ? "10" : "1", "-t", rule.table});
   const auto ended = run_program(words);
   if (ended.status == 0) return {};
   const bool here = wants_lock(ended);
   locked = locked || here;
+  const char* const lock = how == search::complete ? lock_advice : lock_is_held;
   return fail((ended.status == 4 && !here) || lacks_rights(ended) ? no_rights : failed,
               fmt::format("remove the rule {} -t {} {}: {}", rule.program(), rule.table, rule.text,
-                          here ? lock_advice : first_line(ended.output)));
+                          here ? lock : first_line(ended.output)));
 }
 
 template <class Wanted>
 outcome<std::size_t> remove_rules(search how, Wanted&& wanted) {
-  const auto rules = list_iptables_rules(how);
+  const auto rules = list_tagged_rules(how);
   if (!rules) return std::unexpected(rules.error());
   std::size_t removed = 0;
   bool locked = false;
   std::optional<failure> first;
   for (const auto& rule : *rules) {
-    const auto name = tag_of(rule);
-    if (name.empty() || !wanted(name)) continue;
+    if (!wanted(tag_of(rule))) continue;
     if (locked && rule.kind == iptables_kind::legacy) continue;  // they have one lock, and waiting takes its time
-    if (auto gone = remove_rule(rule, locked)) {
+    if (auto gone = remove_rule(rule, how, locked)) {
       ++removed;
     } else {
-      const auto now = list_iptables_rules();
+      const auto now = list_tagged_rules(how);
       const bool there = !now || std::ranges::any_of(*now, [&](const saved_rule& each) {
         return each.program() == rule.program() && each.table == rule.table && each.text == rule.text;
       });
@@ -141,28 +176,13 @@ std::vector<saved_rule> read_saved_rules(iptables_kind kind, bool ipv6, std::str
   return rules;
 }
 
-outcome<std::vector<saved_rule>> list_iptables_rules(search how) {
-  std::vector<saved_rule> rules;
-  for (const auto kind : {iptables_kind::legacy, iptables_kind::nft}) {
-    for (const bool ipv6 : {false, true}) {
-      const auto there = has_tables(kind, ipv6);
-      if (there == answer::no || (there == answer::unknown && how == search::easy)) continue;
-      const auto program = program_name(kind, ipv6, "-save");
-      const auto saved = run_program({program});
-      if (saved.status == 127) continue;
-      if (saved.status != 0) {
-        // Where nft can't list tables either, the kernel has no nf_tables.
-        if (how == search::easy || (kind == iptables_kind::nft && there == answer::unknown)) continue;
-        if (lacks_rights(saved)) {
-          return fail(no_rights,
-                      fmt::format("{} can't list rules: {}: {}", program, cause_in(saved.output), rights_advice));
-        }
-        return fail(failed, fmt::format("{} can't list rules: {}", program, cause_in(saved.output)));
-      }
-      const auto found = read_saved_rules(kind, ipv6, saved.output);
-      rules.insert(rules.end(), found.begin(), found.end());
-    }
-  }
+outcome<std::vector<saved_rule>> list_iptables_rules() {
+  return list_rules(search::complete, {});
+}
+
+outcome<std::vector<saved_rule>> list_tagged_rules(search how) {
+  auto rules = list_rules(how, our_table);
+  if (rules) std::erase_if(*rules, [](const saved_rule& each) { return tag_of(each).empty(); });
   return rules;
 }
 
@@ -214,8 +234,7 @@ outcome<restore_text> make_restore_text(std::span<const selector> selectors, con
     add(matches->ipv6, made.ipv6);
   }
   for (auto* text : {&made.ipv4, &made.ipv6}) {
-    // In mangle, since what the queue accepts skips the rest of the table: the machine's own filter is to judge it.
-    if (!text->empty()) *text = fmt::format("*mangle\n{}COMMIT\n", *text);
+    if (!text->empty()) *text = fmt::format("*{}\n{}COMMIT\n", our_table, *text);
   }
   return made;
 }

@@ -28,14 +28,17 @@ struct saved_rule {
 /// The rules in what iptables-save of that kind and family prints.
 [[nodiscard]] std::vector<saved_rule> read_saved_rules(iptables_kind kind, bool ipv6, std::string_view output);
 
-enum class search {
-  complete,  ///< fails where something can't be listed
-  easy,      ///< passes over what can't be listed, and starts no program unless the kernel is known to have a table
-};
-
 /// All rules of all tables that both kinds have, in both families; what is not installed has none. Failures: failed, or
 /// no_rights, the program that could not list them.
-[[nodiscard]] outcome<std::vector<saved_rule>> list_iptables_rules(search how = search::complete);
+[[nodiscard]] outcome<std::vector<saved_rule>> list_iptables_rules();
+
+enum class search {
+  complete,  ///< fails where something can't be listed, and waits 10 seconds for iptables' lock
+  easy,      ///< passes over what can't be listed, starts no program unless the kernel shows a table, waits a second
+};
+
+/// As list_iptables_rules(), but only rules with a tag, and in the table that they can be in.
+[[nodiscard]] outcome<std::vector<saved_rule>> list_tagged_rules(search how = search::complete);
 
 /// The words of a saved rule, without the quotes that iptables-save puts around some.
 [[nodiscard]] std::vector<std::string> split_rule(std::string_view rule);

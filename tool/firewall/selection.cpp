@@ -62,7 +62,6 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
         text.error().code,
         fmt::format("{}, and this kernel's nftables has no queue statement (CONFIG_NFT_QUEUE)", text.error().message));
   }
-  if (const auto tidied = remove_stale(); !tidied) return std::unexpected(tidied.error());
   // First the keeper, then what it is for. The programs that install hold its line: a SIGKILL that comes while one of
   // them works or waits for the lock leaves nothing behind, since the keeper waits for that one, too.
   auto started = keeper::start([name = made->name.name()] { return remove_tagged(name).has_value(); });

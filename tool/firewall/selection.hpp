@@ -15,8 +15,8 @@ namespace tool::firewall {
 ///
 /// Where the kernel's nftables has the queue statement they are in a table that this process owns, and the kernel
 /// removes them however it ends. Elsewhere they are rules of iptables with a tag; a second process, the keeper, removes
-/// them when this one has ended, even by SIGKILL. What a killed keeper leaves is removed by the next install or by
-/// remove_stale(), which each live command calls.
+/// them when this one has ended, even by SIGKILL. What a killed keeper leaves is removed by remove_stale(), which each
+/// live command calls.
 class selection {
  public:
   enum class by { automatic, nft, iptables_legacy, iptables_nft };

@@ -297,20 +297,8 @@ TEST_F(selections, killed_keeper_leaves_rules_to_the_clean_up) {
     ::kill(keeper_of(owner.pid()), SIGKILL);
     owner.end_by(SIGKILL);
     EXPECT_EQ(ours(), before);
-    EXPECT_EQ(*remove_stale(), 2u);  // one of each family
+    EXPECT_EQ(*remove_stale(search::easy), 2u);  // one of each family
     EXPECT_EQ(ours(), others);
-  }
-}
-
-TEST_F(selections, next_one_removes_what_a_killed_keeper_left) {
-  for (const auto means : means_with_keeper()) {
-    child owner([&](const child::line& line) { install_and_wait(line, means); });
-    EXPECT_NE(owner.hear(), "");
-    ::kill(keeper_of(owner.pid()), SIGKILL);
-    owner.end_by(SIGKILL);
-    EXPECT_NE(ours(), "");
-    { const auto selected = must_install({{ipq::hook::input, "udp dport 1"}}, means); }
-    EXPECT_EQ(ours(), "");
   }
 }
 
@@ -476,7 +464,7 @@ TEST_F(selections, rules_that_can_not_be_listed_are_not_taken_for_removed) {
     auto selected = must_install({datagrams}, means);
     save.refuse();
     const std::string why = "iptables-" + kind_of(means) + "-save can't list rules: no memory";
-    EXPECT_EQ(list_iptables_rules().error().message, why);
+    EXPECT_EQ(list_tagged_rules().error().message, why);
     EXPECT_EQ(remove_stale().error().message, why);
     EXPECT_EQ(*remove_stale(search::easy), 0u);
     EXPECT_FALSE(selected.remove());

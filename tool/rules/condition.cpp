@@ -227,7 +227,7 @@ class filter_parser {
 
   [[nodiscard]] node compile_run(std::size_t begin, std::size_t end) const {
     const auto run = std::span(tokens_).subspan(begin, end - begin);
-    refuse_host_names(run);
+    if (const auto name = find_host_name(run); name < run.size()) throw explain_name(line_, run, name);
     const std::size_t column = tokens_[begin].column;
     const token& last = tokens_[end - 1];
     const auto text = line_.substr(column - 1, last.column + last.text.size() - column);

@@ -15,4 +15,7 @@ namespace ipq::tool::rules {
 /// is the name of a host.
 [[nodiscard]] fault explain_refusal(std::string_view line, std::span<const token> filter, const std::string& why);
 
+/// The fault in a filter whose token `name` is the first that find_host_name() finds: there, or before it.
+[[nodiscard]] fault explain_name(std::string_view line, std::span<const token> filter, std::size_t name);
+
 }  // namespace ipq::tool::rules

@@ -170,11 +170,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "ranges stand behind 'portrange'\n"
                 "  drop : port no-such-port\n              ^\n"},
         refused{"drop : udp and host www.example.org",
-                "rules:1:21: 'www.example.org' is no word of the filter language, and names of hosts are not looked "
-                "up: expected an address\n  drop : udp and host www.example.org\n                      ^\n"},
+                "rules:1:21: expected an address, not 'www.example.org': names of hosts are not looked up\n"
+                "  drop : udp and host www.example.org\n                      ^\n"},
         refused{"drop : host \\tcp",
-                "rules:1:14: 'tcp' is no word of the filter language, and names of hosts are not "
-                "looked up: expected an address\n  drop : host \\tcp\n               ^\n"},
+                "rules:1:13: expected an address, not '\\tcp': names of hosts are not looked up\n"
+                "  drop : host \\tcp\n              ^\n"},
         refused{"drop : inbound",
                 "rules:1:8: this asks for what only a capturing device knows: expected a test as "
                 "[hook=...] or [indev=...]\n  drop : inbound\n         ^\n"},
@@ -247,26 +247,25 @@ TEST_P(set_refusal, says_where_and_what_was_expected) {
 
 INSTANTIATE_TEST_SUITE_P(
     grammar, set_refusal,
-    testing::Values(refused{"drop : (src @SET", "8: this '(' is not closed: expected a ')'"},
-                    refused{"drop : udp and udp or src @SET",
-                            "20: 'and' and 'or' beside an address set: put parentheses around what belongs together"},
-                    refused{"drop : udp) and src @SET", "11: this ')' closes nothing"},
-                    refused{"drop : src and src @SET", "12: expected 'src or dst' or 'src and dst'"},
-                    refused{"drop : src @SET and", "33: expected a filter here"},
-                    refused{"drop : @SET and 443", "30: expected what 443 is, as in 'port 443'"},
-                    refused{"drop : @SET udp",
-                            "26: expected 'and' or 'or' between an address set and what stands beside it"},
-                    refused{"drop : @SET and udp port", "38: expected the number or name of a port"},
-                    refused{"drop : @SET and host foo",
-                            "35: 'foo' is no word of the filter language, and names of hosts are not "
-                            "looked up: expected an address"}));
+    testing::Values(
+        refused{"drop : (src @SET", "8: this '(' is not closed: expected a ')'"},
+        refused{"drop : udp and udp or src @SET",
+                "20: 'and' and 'or' beside an address set: put parentheses around what belongs together"},
+        refused{"drop : udp) and src @SET", "11: this ')' closes nothing"},
+        refused{"drop : src and src @SET", "12: expected 'src or dst' or 'src and dst'"},
+        refused{"drop : src @SET and", "33: expected a filter here"},
+        refused{"drop : @SET and 443", "30: expected what 443 is, as in 'port 443'"},
+        refused{"drop : @SET udp", "26: expected 'and' or 'or' between an address set and what stands beside it"},
+        refused{"drop : @SET and udp port", "38: expected the number or name of a port"},
+        refused{"drop : @SET and host foo", "35: expected an address, not 'foo': names of hosts are not looked up"}));
 
 // libpcap takes what is no address, though it has colons, for a name and what follows it.
 TEST(ruleset, what_only_looks_like_an_address_is_not_looked_up) {
   for (const std::string name :
        {"1010db8::", "face:b00c", "a:b:c:d:e:f:0", "12:34:56:78:9a:bcd", "fe80::1::2", "abc:"}) {
-    EXPECT_TRUE(faults_of("drop : host " + name)
-                    .starts_with("rules:1:13: '" + name + "' is no word of the filter language, and names of hosts"))
+    EXPECT_TRUE(
+        faults_of("drop : host " + name)
+            .starts_with("rules:1:13: expected an address, not '" + name + "': names of hosts are not looked up\n"))
         << name;
   }
   for (const char* fine : {"drop : host 2001:db8::1", "drop : net 2001:db8::/32", "drop : host ::ffff:192.0.2.1 or ip6",

@@ -315,18 +315,13 @@ std::vector<token> split_filter(std::string_view filter, std::size_t column) {
   return tokens;
 }
 
-void refuse_host_names(std::span<const token> filter) {
-  const auto refuse = [](const token& what) {
-    const bool is_long = what.text.size() > 40;
-    throw fault{what.column, fmt::format("'{}{}' is no word of the filter language, and names of hosts are not looked "
-                                         "up: expected an address",
-                                         what.text.substr(0, 40), is_long ? "..." : "")};
-  };
+std::size_t find_host_name(std::span<const token> filter) {
   bool may_be_named = false, is_escaped = false;
-  for (const token& each : filter) {
+  for (std::size_t at = 0; at < filter.size(); ++at) {
+    const token& each = filter[at];
     // Behind a backslash a word of the language is a name, as in `proto \\tcp`.
     if (std::exchange(is_escaped, each.text == "\\")) {
-      if (!may_be_named) refuse(each);
+      if (!may_be_named) return at;
       continue;
     }
     if (!is_word_character(each.text.front()) || each.text == "-") continue;
@@ -337,9 +332,10 @@ void refuse_host_names(std::span<const token> filter) {
         may_be_named = false;
       }
     } else if (!may_be_named && !holds_no_name(each.text)) {
-      refuse(each);
+      return at;
     }
   }
+  return filter.size();
 }
 
 }  // namespace ipq::tool::rules

@@ -19,8 +19,9 @@ struct token {
 /// quoted name is not closed.
 [[nodiscard]] std::vector<token> split_filter(std::string_view filter, std::size_t column);
 
-/// Throws fault at the first word that libpcap would take for the name of a host or a network: looking it up could wait
-/// for a server, ask other machines, and answer differently at each reload.
-void refuse_host_names(std::span<const token> filter);
+/// The first word that libpcap would take for the name of a host or a network, which is not to be: looking it up could
+/// wait for a server, ask other machines, and answer differently at each reload. As many as there are words: there is
+/// none.
+[[nodiscard]] std::size_t find_host_name(std::span<const token> filter);
 
 }  // namespace ipq::tool::rules
