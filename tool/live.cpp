@@ -279,14 +279,23 @@ void live_session::wait_for_end(const hooks& calls) {
   constexpr std::chrono::seconds between_looks{1};
   const auto end = options_->duration ? steady::now() + *options_->duration : steady::time_point::max();
   bool said_so = false;
+  int keeper = selected_ ? selected_->keeper_line() : -1;  // -1 is passed over by poll()
   while (shared_->running > 0 || !said_so) {
     if (shared_->stopping && !std::exchange(said_so, true)) manager_->say("STOPPING=1");
     if (shared_->running == 0) continue;
     pollfd fds[] = {{.fd = shared_->signals, .events = POLLIN, .revents = 0},
-                    {.fd = shared_->ended, .events = POLLIN, .revents = 0}};
+                    {.fd = shared_->ended, .events = POLLIN, .revents = 0},
+                    {.fd = keeper, .events = POLLIN, .revents = 0}};
     const auto wake = shared_->stopping ? steady::time_point::max() : end;
     wait_readable(fds, calls.look ? std::min(wake, steady::now() + between_looks) : wake);
     if (calls.look) calls.look();
+    // Another one can't be started, with the rights that are left.
+    if (fds[2].revents != 0) {
+      keeper = -1;
+      say("ipq {}: the process that removes its rules at the end (ipq keeper) is gone, perhaps killed: packets are "
+          "judged on, but afterwards the rules stay; run ipq cleanup then\n",
+          command_);
+    }
     if (!shared_->stopping && steady::now() >= end) shared_->stop();
     signalfd_siginfo got{};
     while (::read(shared_->signals, &got, sizeof got) == sizeof got) {

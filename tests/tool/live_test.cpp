@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -458,6 +459,34 @@ TEST_F(live, whoever_removes_rules_at_the_end_has_two_rights) {
   });
   EXPECT_TRUE(has(status, "CapPrm:\t0000000000003000\n")) << status;
   EXPECT_TRUE(has(status, "CapInh:\t0000000000000000\n")) << status;
+}
+
+// As by the kernel when memory ends. Said while it serves: at its end it may be too late for whoever has to clean up.
+TEST_F(live, loss_of_whoever_removes_rules_at_the_end_is_told_at_once) {
+  const kernel_tests::descriptor errors(::memfd_create("errors", 0), "memfd_create");
+  live_command watch(on_flow({"watch"}), {"bash", "-c", "exec \"$@\" 2>&" + std::to_string(errors.get()), "-"});
+  const auto said = [&] {
+    std::ifstream file("/proc/self/fd/" + std::to_string(errors.get()));
+    return std::string((std::istreambuf_iterator<char>(file)), {});
+  };
+  const auto keeper = run({"pgrep", "-P", std::to_string(watch.pid())}).output;
+  if (!keeper.empty()) {  // else the kernel removes them
+    EXPECT_EQ(::kill(std::stoi(keeper), SIGKILL), 0);
+    wait_until("it tells", [&] { return has(said(), "(ipq keeper) is gone"); });
+    send("served");
+    EXPECT_EQ(flow4().arrived(), "served");
+    EXPECT_EQ(watch.interrupt().status, 1);
+    EXPECT_TRUE(std::regex_search(
+        said(),
+        std::regex("\nipq watch: the process that removes its rules at the end \\(ipq keeper\\) is gone, perhaps "
+                   "killed: packets are judged on, but afterwards the rules stay; run ipq cleanup then\n"
+                   "ipq watch: 1 received[^\n]*\n"
+                   "ipq watch: rules tagged [^\n]* could not be removed: ipq cleanup tries again\n$")))
+        << said();
+    EXPECT_NE(queue_rules(), "");
+    must_ipq("cleanup");
+    EXPECT_EQ(queue_rules(), "");
+  }
 }
 
 TEST_F(live, queue_taken_says_by_whom) {

@@ -32,8 +32,9 @@ class keeper {
   /// Lets it tidy up now and waits for its first try.
   end finish() noexcept;
 
-  /// Its end of what the keeper waits on, closed on exec. A program that inherits it is waited for, too, once this
-  /// process is gone: what a program is about to make can't be tidied up before that program has ended.
+  /// Its end of what the keeper waits on, closed on exec. Readable once the keeper is gone before its time. A program
+  /// that inherits it is waited for, too, once this process is gone: what a program is about to make can't be tidied up
+  /// before that program has ended.
   [[nodiscard]] int line() const noexcept { return line_; }
 
  private:

@@ -108,6 +108,10 @@ outcome<void> selection::remove() {
                           end == keeper::end::goes_on ? "\"ipq keeper\" goes on trying for an hour, and " : ""));
 }
 
+int selection::keeper_line() const noexcept {
+  return installed_ && installed_->after ? installed_->after->line() : -1;
+}
+
 const std::string& selection::description() const noexcept {
   return installed_->description;
 }

@@ -39,6 +39,10 @@ class selection {
   /// and how to remove it.
   outcome<void> remove();
 
+  /// A descriptor that is readable from when the keeper is gone, as after a SIGKILL: nobody removes the rules at the
+  /// end. -1: the kernel does.
+  [[nodiscard]] int keeper_line() const noexcept;
+
   /// How the rules are installed, for people: "nft table inet ipq_812_4711".
   [[nodiscard]] const std::string& description() const noexcept;
 
