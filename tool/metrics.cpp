@@ -2,12 +2,18 @@
 #include "metrics.hpp"
 
 #include <fmt/format.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <prometheus/client_metric.h>
 #include <prometheus/collectable.h>
 #include <prometheus/exposer.h>
 #include <prometheus/metric_family.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <exception>
+#include <fstream>
 #include <iterator>
 #include <limits>
 #include <optional>
@@ -15,6 +21,7 @@
 
 #include "ipq/address.hpp"
 #include "printable.hpp"
+#include "rules/file.hpp"
 #include "values.hpp"
 
 // Of civetweb, which is prometheus-cpp's HTTP server. Weak, since a build of that may keep it to itself.
@@ -165,6 +172,19 @@ std::optional<std::pair<std::string_view, std::string_view>> split_address(std::
   return std::pair(text.substr(0, colon), text.substr(colon + 1));
 }
 
+std::unexpected<failure> refused(std::string_view address) {
+  return fail(failed, fmt::format("--metrics {}: can't be listened on: the address is not of this machine, the port is "
+                                  "taken, or below 1024",
+                                  address));
+}
+
+// The right to listen on those below is given up before the server starts.
+unsigned first_free_port() {
+  std::ifstream file("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+  unsigned port = 0;
+  return file >> port ? port : 1024;
+}
+
 // Where nobody can be asked it has to be tried.
 bool server_knows_ipv6() noexcept {
   constexpr unsigned ipv6 = 8;  // MG_FEATURES_IPV6
@@ -193,6 +213,29 @@ outcome<void> check_metrics_address(std::string_view text) {
   return {};
 }
 
+outcome<void> try_metrics_address(std::string_view text) {
+  const auto parts = split_address(text);
+  const std::string port(parts ? parts->second : "");
+  std::string host(parts ? parts->first : "");
+  std::erase_if(host, [](char each) { return each == '[' || each == ']'; });
+  if (!parse_number(port, first_free_port(), 65535)) return refused(text);
+  addrinfo numbers{}, *address = nullptr;
+  numbers.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  numbers.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(host.c_str(), port.c_str(), &numbers, &address) != 0) return refused(text);
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(address, ::freeaddrinfo);
+  const int fd = ::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(failed, fmt::format("--metrics {}: {}", text, rules::file_reason(errno)));
+  // As the server does: what is left of connections to one that has ended is in nobody's way, nor is IPv4.
+  const int yes = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  if (address->ai_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
+  const bool is_free = ::bind(fd, address->ai_addr, address->ai_addrlen) == 0;
+  ::close(fd);
+  if (!is_free) return refused(text);
+  return {};
+}
+
 struct metrics_server::parts {
   std::shared_ptr<collector> source;
   std::optional<prometheus::Exposer> exposer;
@@ -212,10 +255,7 @@ outcome<metrics_server> metrics_server::open(const std::string& address, std::fu
         std::vector<std::string>{"listening_ports", address, "num_threads", "8", "request_timeout_ms", "2000"});
   } catch (const std::exception&) {
     // Its own message names options of the HTTP server and nothing else.
-    return fail(failed,
-                fmt::format("--metrics {}: can't be listened on: the address is not of this machine, the port is "
-                            "taken, or below 1024",
-                            address));
+    return refused(address);
   }
   made->exposer->RegisterCollectable(made->source, "/metrics");
   return metrics_server(std::move(made));

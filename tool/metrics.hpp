@@ -42,4 +42,8 @@ class metrics_server {
 /// or one of IPv6 where the HTTP server was built without.
 [[nodiscard]] outcome<void> check_metrics_address(std::string_view text);
 
+/// Whether such an address can be listened on, before anything else is begun: the server itself comes late, since it
+/// starts threads and has few rights. Failure: failed.
+[[nodiscard]] outcome<void> try_metrics_address(std::string_view text);
+
 }  // namespace tool

@@ -131,6 +131,11 @@ class run {
     for (unsigned i = 0; i < options_.live.workers; ++i) {
       pointers_.push_back(&handlers_.emplace_back(job_, rules_in_use{rules_, {}}, i));
     }
+    // A server that could not be started would leave rules that take packets for nobody, for as long as it takes to
+    // remove them. It starts later still: threads and the fork() of select() do not go together.
+    if (!options_.metrics.empty()) {
+      if (auto tried = try_metrics_address(options_.metrics); !tried) return tried;
+    }
     return session_->select();
   }
 

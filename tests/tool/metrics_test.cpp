@@ -119,7 +119,36 @@ TEST_F(metrics, address_is_checked) {
       run({command_path(), "run", "drop", "--metrics", "203.0.113.1:9100", "--select", "output", "tcp dport 1"});
   EXPECT_EQ(elsewhere.status, 1) << elsewhere.output;
   EXPECT_TRUE(has(elsewhere.output, "ipq run: --metrics 203.0.113.1:9100: can't be listened on")) << elsewhere.output;
-  wait_until("the rules are gone", [] { return queue_rules().empty(); });
+  EXPECT_EQ(queue_rules(), "");
+}
+
+// Rules that are installed for nothing take packets until they are gone again.
+TEST_F(metrics, address_that_is_not_to_be_had_is_found_before_a_rule_is_installed) {
+  // Stands in for iptables and tells that it was called. Where nft installs, the exit status alone tells.
+  const std::string name = "iptables-legacy-restore";
+  std::ofstream(path(name.c_str())) << "#!/bin/sh\necho called >>" << path("calls") << "\nPATH=${PATH#*:}\nexec "
+                                    << name << " \"$@\"\n";
+  std::filesystem::permissions(path(name.c_str()), std::filesystem::perms::owner_all);
+  const std::string where = "PATH=" + path("") + ":" + std::getenv("PATH");
+  const auto words = [](const std::string& port, const std::string& queue) {
+    return on_flow({"accept", "-q", queue, "--metrics", "127.0.0.1:" + port});
+  };
+  live_command first(words("9100", "0"));
+  // The second port is free, but the right to it is given up.
+  for (const char* port : {"9100", "91"}) {
+    std::vector<std::string> second = words(port, "1");
+    second.insert(second.begin(), {"env", where, command_path()});
+    const auto ended = run(second);
+    EXPECT_EQ(ended.status, 1) << ended.output;
+    EXPECT_EQ(ended.output, std::string("ipq run: --metrics 127.0.0.1:") + port +
+                                ": can't be listened on: the address is not of this machine, the port is taken, or "
+                                "below 1024\n");
+    EXPECT_FALSE(std::filesystem::exists(path("calls"))) << "rules were installed for port " << port;
+  }
+  EXPECT_EQ(first.interrupt().status, 0);
+  live_command third(words("9100", "0"), {"env", where});  // it would have been seen, and the port is free again
+  EXPECT_EQ(std::filesystem::exists(path("calls")), has(queue_rules(), "NFQUEUE"));
+  EXPECT_EQ(third.interrupt().status, 0);
 }
 
 // Of the HTTP server there are builds without it, and no other address is served by such a one.
