@@ -66,6 +66,21 @@ void occupy_standard_descriptors() {
   }
 }
 
+// Runs what prints and returns an exit status. What was printed and could not be written is a failure, as on a full
+// disk.
+template <class Printing>
+int end_with(std::string_view name, int trouble, Printing&& print) {
+  try {
+    const int status = print();
+    if (std::fflush(stdout) == 0) return status;
+    tool::say("{}: write to standard output: {}\n", name, ipq::tool::rules::file_reason(errno));
+    return std::max(status, trouble);
+  } catch (const std::exception& unexpected) {
+    tool::say("{}: {}\n", name, unexpected.what());
+    return trouble;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -76,15 +91,14 @@ int main(int argc, char** argv) {
   }
   const std::string_view wanted = argv[1];
   const bool helps = wanted == "help" && argc > 2;
-  if (!helps && (wanted == "--help" || wanted == "-h" || wanted == "help")) {
-    fmt::print("{}", usage());
-    return tool::done;
-  }
-  if (wanted == "--version") {
-    fmt::print("ipq {}\n", version);
-    return tool::done;
-  }
   const std::string_view asked = helps ? argv[2] : wanted;
+  const bool is_general = asked == "--help" || asked == "-h" || asked == "help";
+  if (is_general || wanted == "--version") {
+    return end_with("ipq", tool::failed, [&] {
+      fmt::print("{}", is_general ? usage() : fmt::format("ipq {}\n", version));
+      return tool::done;
+    });
+  }
   const auto* const found = std::ranges::find(commands, asked, &command::name);
   if (found == commands.end()) {
     tool::say("ipq: there is no command {}; ipq --help lists them\n", tool::printable(asked));
@@ -98,16 +112,5 @@ int main(int argc, char** argv) {
     words.insert(words.end(), argv + 2, argv + argc);
   }
   words.push_back(nullptr);
-  try {
-    const int status = found->run(static_cast<int>(words.size()) - 1, words.data());
-    // What was printed and could not be written is a failure, as on a full disk.
-    if (std::fflush(stdout) != 0) {
-      tool::say("{}: write to standard output: {}\n", name, ipq::tool::rules::file_reason(errno));
-      return std::max(status, found->trouble);
-    }
-    return status;
-  } catch (const std::exception& unexpected) {
-    tool::say("{}: {}\n", name, unexpected.what());
-    return found->trouble;
-  }
+  return end_with(name, found->trouble, [&] { return found->run(static_cast<int>(words.size()) - 1, words.data()); });
 }

@@ -17,6 +17,17 @@ expect() {
   fi
 }
 
+# expect_full TEXT ARGUMENT...: the command finds the disk full, says the text somewhere and ends with 1.
+expect_full() {
+  local text=$1 output status=0
+  shift
+  output=$("$ipq" "$@" 2>&1 >/dev/full) || status=$?
+  if [ "$status" != 1 ] || [[ $output != *"$text"* ]]; then
+    printf 'ipq %s on a full disk: status %s, wanted 1 with "%s":\n%s\n' "$*" "$status" "$text" "$output"
+    faults=$((faults + 1))
+  fi
+}
+
 expect 2 'usage: ipq COMMAND'
 expect 0 'usage: ipq COMMAND' --help
 expect 0 'Exit status: 0 done, 1 failed, 2 wrong usage, 3 no rights, 4 queue taken' help
@@ -32,6 +43,9 @@ for command in $commands; do
 done
 expect 0 'Usage: ipq watch' help watch
 expect 2 'ipq: there is no command nonsense; ipq --help lists them' help nonsense
+for word in --help -h help; do
+  expect 0 'usage: ipq COMMAND' help "$word"
+done
 expect 2 "ipq status: --netns: '' is no name of a network namespace" status --netns ''
 expect 1 'network namespace no_such: there is no /run/netns/no_such; `ip netns list` shows names' status --netns no_such
 expect 1 'network namespace /dev/null: /dev/null is none; name one that `ip netns list` shows, or a file as /proc/812/ns/net' status --netns /dev/null
@@ -46,7 +60,10 @@ expect 1 'replay: [a]: open capture: No such file or directory: check the name' 
 expect 2 ': [b]: ' check -f '[b]'
 expect 2 'not expected: [c]; ipq' status '[c]'
 
-"$ipq" --help >/dev/full 2>/dev/null
+for words in --help -h --version help 'help help' 'help watch'; do
+  # shellcheck disable=SC2086
+  expect_full 'write to standard output: No space left on device: make room there, or write to another place' $words
+done
 [ "$("$ipq" status --help 2>&1 >/dev/full)" = 'ipq status: write to standard output: No space left on device: make room there, or write to another place' ] ||
   { echo 'a full disk goes unnoticed'; faults=$((faults + 1)); }
 expect_status() {

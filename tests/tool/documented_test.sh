@@ -48,6 +48,10 @@ done
 for option in $page_options; do
   grep -qxF -- "$option" <<<"$known" || fault "ipq.1 has $option, which no command knows"
 done
+for word in $(offered ipq help ''); do
+  "$ipq" help "$word" >/dev/null || fault "the completion offers ipq help $word, which fails"
+done
+[ "$(offered ipq help che)" = check ] || fault 'the completion does not complete ipq help che'
 [ "$(offered ipq drop --else a)" = accept ] || fault 'the completion does not complete --else a'
 [ "$(offered ipq watch --fail '')" = $'closed\nopen' ] || fault 'the completion does not complete --fail'
 [ "$(offered ipq replay --hook post)" = postrouting ] || fault 'the completion does not complete --hook'
