@@ -79,20 +79,40 @@ timespec time_until(std::chrono::steady_clock::time_point deadline) noexcept {
   return {static_cast<time_t>(left.count() / 1'000'000'000), static_cast<long>(left.count() % 1'000'000'000)};
 }
 
+/// The first socket of each protocol that asks for no port id gets the process id. The original's h->local.nl_pid was
+/// that, but routing daemons bind a NETLINK_ROUTE socket to it, so ours of other protocols take ids that no process
+/// has, each by the number that no other socket has.
+result<void> bind_to_port_id(const socket& opened, int protocol, std::uint32_t groups) noexcept {
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = groups;
+  const auto bound = [&] {
+    return ::bind(opened.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  };
+  if (protocol != NETLINK_NETFILTER) {
+    const errno_keeper keep;
+    auto own = static_cast<std::uint32_t>(opened.identity());
+    for (int tries = 0; tries < 8; ++tries, own += 0x1e37'79b9) {  // far from what others like it took
+      address.nl_pid = 0x8000'0000 | (own & 0x3fff'ffff);
+      if (bound()) return {};
+      if (errno != EADDRINUSE) break;
+    }
+    address.nl_pid = 0;
+  }
+  if (!bound()) return failed("bind netlink socket", errno);
+  return {};
+}
+
 class kernel_source final : public socket_source {
  public:
   [[nodiscard]] result<socket> open(int protocol, std::uint32_t groups) const noexcept override {
     socket opened(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
     if (!opened) return failed("open netlink socket", errno);
+    if (const auto bound = bind_to_port_id(opened, protocol, groups); !bound) return std::unexpected(bound.error());
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
-    address.nl_groups = groups;
-    if (::bind(opened.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      return failed("bind netlink socket", errno);
-    }
     // Connected to the kernel, port id 0: what any other socket sends here is refused (af_netlink.c,
     // netlink_getsockbyportid), so nothing forged makes the descriptor readable or needs to be told apart.
-    address.nl_groups = 0;
     if (::connect(opened.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       return failed("connect netlink socket", errno);
     }

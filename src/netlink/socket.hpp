@@ -141,7 +141,8 @@ class socket_source {
  public:
   /// A netlink socket, bound, connected to the kernel and close-on-exec, with NETLINK_CAP_ACK and NETLINK_EXT_ACK.
   /// `protocol` is NETLINK_*, `groups` the multicast groups to hear. Only a socket that hears some is told of a loss;
-  /// the others have NETLINK_NO_ENOBUFS. Needs no privilege.
+  /// the others have NETLINK_NO_ENOBUFS. The process id as port id is left to the program, unless the protocol is
+  /// NETLINK_NETFILTER. Needs no privilege.
   [[nodiscard]] virtual result<socket> open(int protocol, std::uint32_t groups = 0) const noexcept = 0;
 
  protected:

@@ -8,6 +8,7 @@
 #include <linux/rtnetlink.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -142,6 +143,53 @@ TEST(socket, that_hears_announcements_is_told_of_a_loss) {
   socklen_t size = sizeof address;
   ASSERT_EQ(::getsockname(opened.fd(), reinterpret_cast<sockaddr*>(&address), &size), 0);
   EXPECT_EQ(address.nl_groups, std::uint32_t{RTMGRP_LINK});
+}
+
+/// Whether a socket of this protocol can still be bound to the port id.
+bool is_free(int protocol, std::uint32_t port_id) {
+  const socket another(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+  sockaddr_nl address{.nl_family = AF_NETLINK, .nl_pad = 0, .nl_pid = port_id, .nl_groups = 0};
+  return ::bind(another.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+TEST(socket, that_is_no_queues_leaves_the_process_id_to_the_program) {
+  const auto own = static_cast<std::uint32_t>(::getpid());
+  const socket questions = netlink_socket(NETLINK_ROUTE), announcements = netlink_socket(NETLINK_ROUTE, RTMGRP_LINK);
+  EXPECT_GE(questions.port_id(), 0x8000'0000u) << "no process has such a number";
+  EXPECT_NE(questions.port_id(), announcements.port_id());
+  EXPECT_FALSE(is_free(NETLINK_ROUTE, questions.port_id()));
+  EXPECT_TRUE(is_free(NETLINK_ROUTE, own));
+  EXPECT_EQ(netlink_socket(NETLINK_NETFILTER).port_id(), own) << "as the original's h->local.nl_pid";
+}
+
+TEST(socket, takes_another_port_id_where_its_own_is_taken) {
+  // The numbers that sockets are told apart by are handed out in order, to each processor its own.
+  cpu_set_t before, here;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&here);
+  CPU_SET(static_cast<unsigned>(::sched_getcpu()), &here);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof here, &here), 0);
+  const auto first_choice = [](const socket& of, std::uint64_t more = 0) {
+    return 0x8000'0000 | (static_cast<std::uint32_t>(of.identity() + more) & 0x3fff'ffff);
+  };
+  bool met = false;
+  for (int attempt = 0; attempt < 100 && !met; ++attempt) {
+    std::vector<socket> taken;
+    for (int i = 0; i < 200; ++i) taken.emplace_back(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    for (std::size_t i = 0; i < taken.size(); ++i) {
+      sockaddr_nl address{};
+      address.nl_family = AF_NETLINK;
+      address.nl_pid = first_choice(taken.back(), i + 1);
+      static_cast<void>(::bind(taken[i].fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
+    }
+    errno = EXDEV;
+    const socket opened = netlink_socket(NETLINK_ROUTE);
+    EXPECT_EQ(errno, EXDEV);
+    EXPECT_GE(opened.port_id(), 0x8000'0000u);
+    met = opened.port_id() != first_choice(opened);
+  }
+  EXPECT_TRUE(met);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 TEST(socket, of_an_unknown_protocol_is_an_error_with_its_operation) {

@@ -2,6 +2,7 @@
 // Who owns the queue and for how long: the next program, children, commands, killed processes, a thousand handles.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/netlink.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -35,6 +36,15 @@ int shared_mappings() {
   int found = 0;
   for (std::string line; std::getline(file, line);) found += line.find(" rw-s ") != std::string::npos ? 1 : 0;
   return found;
+}
+
+// What becomes of a routing socket that is opened as daemons of 2001 do it: 0 or its errno.
+int bind_routing_socket() {
+  const descriptor opened{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "socket"};
+  sockaddr_nl local{};
+  local.nl_family = AF_NETLINK;
+  local.nl_pid = static_cast<uint32_t>(getpid());
+  return bind(opened.get(), reinterpret_cast<const sockaddr*>(&local), sizeof local) == 0 ? 0 : errno;
 }
 
 TEST_F(lifetime, queue_is_free_at_once_for_the_next_handle) {
@@ -409,6 +419,25 @@ TEST_F(lifetime, second_handle_may_be_made_in_the_daemon) {
       return nothing_to_read(next);
     });
   }
+}
+
+// The library asks for interface names by sockets of its own, in the child of a fork by others.
+TEST_F(lifetime, program_and_its_child_may_bind_a_routing_socket_to_their_process_id) {
+  flow4().rule();
+  const handle h{ipv4, IPQ_COPY_PACKET};
+  EXPECT_EQ(bind_routing_socket(), 0) << "beside a handle";
+  EXPECT_EQ(static_cast<ipq_handle*>(h)->local.nl_pid, static_cast<uint32_t>(getpid()))
+      << "the queue's own is what it was in the original";
+  child program{[&](const child::line& line) {
+    const message m = read_packet(h);
+    line.say(m.packet().outdev_name);
+    line.say(std::to_string(bind_routing_socket()));
+    set_verdict(h, m.id());
+  }};
+  flow4().send("to the child");
+  EXPECT_EQ(program.hear(), "near0");
+  EXPECT_EQ(program.hear(), "0") << "in a child that knows the name of an interface";
+  EXPECT_EQ(flow4().arrived(), "to the child");
 }
 
 TEST_F(lifetime, forked_child_may_destroy_its_copy) {
