@@ -118,16 +118,34 @@ check_references() {
   done
 }
 
-# What a reader copies off the screen, not what the source says.
+# The programs and pieces of programs that a reader copies off the screen, which is not what the source says.
 check_example() {
   need_mandoc
-  local standard
-  mandoc -T utf8 -O width=120 "$pages/libipq.3" | sed 's/.\x08//g' |
-    awk -f "$here/example.awk" >"$work/passer.c"
+  local standard name said own=()
+  show() { mandoc -T utf8 -O width=120 "$@" | sed 's/.\x08//g'; }
+  compile() { "$cc" -std="$1" -Wall -Wextra -Werror -I "$include" -c "${@:2}" -o "$work/example.o"; }
+  show "$pages/libipq.3" | awk -f "$here/example.awk" >"$work/passer.c"
   [[ -s $work/passer.c ]] || fault 'libipq.3: EXAMPLES has no passer.c'
+
+  for name in $(exported); do
+    [[ -f $pages/$name.3 ]] || continue
+    awk -f "$here/examples.awk" "$pages/$name.3" | grep -q "\b$name(" || fault "$name.3: EXAMPLES has none of $name"
+    [[ -L $pages/$name.3 ]] || own+=("$pages/$name.3")
+  done
+  cat >"$work/before.h" <<'END'
+#include <stdio.h>
+#include <syslog.h>
+#include <linux/netfilter.h>
+#include <libipq.h>
+#define EXAMPLE_PARAMETERS struct ipq_handle *h, ipq_packet_msg_t *m
+unsigned char buf[65644];
+END
+  awk -f "$here/examples.awk" "${own[@]}" >"$work/examples"
+  show "$work/examples" | sed '1,/^EXAMPLES/d; $d' >"$work/examples.c"
   for standard in gnu89 c11; do
-    "$cc" -std=$standard -Wall -Wextra -Werror -I "$include" -c "$work/passer.c" -o "$work/passer.o" ||
-      fault "libipq.3: the example does not compile as $standard"
+    compile $standard "$work/passer.c" || fault "libipq.3: the example does not compile as $standard"
+    said=$(compile $standard -Wno-unused-parameter -include "$work/before.h" "$work/examples.c" 2>&1) ||
+      fault "examples of functions do not compile as $standard: $said"
   done
 }
 

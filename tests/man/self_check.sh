@@ -60,5 +60,10 @@ plant references 'links to nothing' ln -sf nowhere.3 ipq_perror.3
 plant example 'does not compile as c11' sed -i 's/sizeof(buf), 0)/sizeof(buf))/' libipq.3
 plant example 'does not compile as gnu89' sed -i 's/while (\(ipq_read.*\)) {/for (int n = 1; n; n = \1) {/' libipq.3
 plant example 'has no passer.c' sed -i '/^\/\* passer.c/d' libipq.3
+plant example 'ipq_read.3: EXAMPLES has none of ipq_read' sed -i '/^\.Sh EXAMPLES/,/^\.Ed/d' ipq_read.3
+plant example 'ipq_set_vwmark.3: EXAMPLES has none of' sed -i '/^ipq_set_vwmark(/d' ipq_set_verdict.3
+plant example 'do not compile as c11: ipq_get_status.3:' sed -i 's/&stats, sizeof stats/\&stats/' ipq_get_status.3
+plant example 'do not compile as gnu89: ipq_read.3:' sed -i 's/^while ((.*/for (int n = 0; n < 9; n++) {/' ipq_read.3
+plant example 'do not compile as c11: ipq_message_type.3:' sed -i 's/\\en"/\\n"/' ipq_message_type.3
 
 [[ $failures -eq 0 ]] || { echo "$failures faults were not found" && exit 1; }
