@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Installs a build into an empty prefix and uses it from there as programs do: through pkg-config and through CMake,
-# in C and in C++, shared and static. Nothing of the source tree but the two programs is used after the installation.
+# in C and in C++, shared and static. Nothing of the source tree but programs, and what takes one off the manual, is used
+# after the installation.
 # usage: install_test.sh SOURCE BUILD CMAKE CC CXX
 set -euo pipefail
 export LC_ALL=C
@@ -160,10 +161,42 @@ linux/in6.h linux/netfilter.h libipq.h arpa/inet.h
 linux/ipv6.h linux/netfilter.h libipq.h netinet/ip6.h
 END
 
-echo "the example of the manual"
-"$cc" -o passer "$source/examples/passer.c" "${flags[@]}" || failed "cc passer.c \$(pkg-config --cflags --libs libipq)"
-"$source/examples/demo.sh" ./passer >demo.log 2>&1 && status=0 || status=$?
+echo "the demo"
+"$cc" -o demo_passer "$source/examples/passer.c" "${flags[@]}" || failed "cc passer.c with the flags of pkg-config"
+"$source/examples/demo.sh" ./demo_passer >demo.log 2>&1 && status=0 || status=$?
 [ "$status" = 0 ] || [ "$status" = 77 ] || { cat demo.log && failed "the demo with the installed library"; }
+
+# As a reader of the installed page does it: what the screen shows, built as it says, with real pings.
+echo "the program of the manual"
+cat >pings.sh <<'END'
+lost() { echo "$1" && exit 1; }
+export XTABLES_LOCKFILE=$PWD/xtables.lock PATH="$PATH:/usr/sbin:/sbin"
+ping() { command ping -n -W 1 -i 0.2 127.0.0.1 "$@"; }
+ip link set lo up
+for iptables in iptables iptables-legacy; do "$iptables" -A OUTPUT -p icmp -j QUEUE && break; done
+ping -c 1 && lost "a ping passes without the program"
+stdbuf -oL setpriv --pdeathsig KILL ./passer >packets &
+for ((i = 0; i < 30; i++)); do ping -c 1 && break; done
+ping -c 3 -W 10 || lost "no pings pass with the program"
+kill -0 $! || lost "the program has ended"
+cat packets
+# Requests and answers, of one ping and of three.
+[ "$(grep -c '^packet [0-9]*: 84 bytes$' packets)" -ge 8 ] || lost "the program does not say what it sees"
+END
+if command -v mandoc >mandoc.log; then
+  mandoc -T utf8 -O width=120 "$prefix/share/man/man3/libipq.3" | sed 's/.\x08//g' |
+    awk -f "$source/tests/man/example.awk" >passer.c
+  "$cc" passer.c "${flags[@]}" -o passer || failed "cc passer.c \$(pkg-config --cflags --libs libipq) -o passer"
+  namespace=(--net)
+  [ "$(id -u)" = 0 ] || namespace+=(--user --map-root-user)
+  [ "$status" != 0 ] || unshare "${namespace[@]}" bash pings.sh >pings.log 2>&1 ||
+    { cat pings.log && failed "pings with the program of the manual"; }
+elif [ "${CI-}" = true ]; then
+  failed "mandoc is missing: apt-get install mandoc"
+elif [ "$status" = 0 ]; then
+  status=77
+  echo "It cannot run here: mandoc is missing: apt-get install mandoc" >demo.log
+fi
 
 for language in C CXX; do
   echo "CMake in a project of language $language"
