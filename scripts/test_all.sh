@@ -16,6 +16,7 @@ rm -f "$folder"/*.log "$folder"/*.row
 holding=(
   "test: test"
   "command: test asan -- -R ^(tool|soak)"
+  "threads: test tsan -- -R ^tool\.(live|metrics|output|recording|reload|rules|segments)\."
   "faults: test dev -- -R ^faults|memory.stays"
   "soak: soak --for 60s"
   "coverage: coverage"
@@ -28,11 +29,11 @@ computing=(
   "kernels: test-kernels --short"
 )
 
-# The command is built with AddressSanitizer here alone, as that takes long. Faults take their time, and no test gives up
+# The command is built with sanitizers here alone, as that takes long. Faults take their time, and no test gives up
 # before they are over; ten million packets stay in flat memory.
 run_part() {
   case $1 in
-    command) IPQ_TOOL=ON "$source/dev" "${@:2}" ;;
+    command | threads) IPQ_TOOL=ON "$source/dev" "${@:2}" ;;
     faults) IPQ_FAULT_STOP=10 IPQ_TEST_PATIENCE=60 IPQ_TEST_PACKETS=10000000 "$source/dev" "${@:2}" ;;
     *) "$source/dev" "${@:2}" ;;
   esac
@@ -49,6 +50,7 @@ say_of() {
   last=$(tail -n 1 "$2")
   case $1 in
     command) echo "the command with AddressSanitizer: $last" ;;
+    threads) echo "the command with ThreadSanitizer: $last" ;;
     faults) echo "faults survived, $(sum_of sent) datagrams accounted for, and memory that stays flat: $last" ;;
     kernels) echo "Linux $(sed -n 's/^dev: Linux \([0-9.]*\) took .*/\1/p' "$2" | paste -sd ,): $last" ;;
     *) echo "$last" ;;

@@ -95,11 +95,18 @@ void child::end(int status) {
   _exit(status);
 }
 
-child::~child() {
-  if (pid_ > 0) {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+void child::kill_and_reap(pid_t pid) {
+  // One that is writing down its lines would leave a file that is cut, to which nobody's counts are added any more.
+  for (int i = 0; counts_lines() && i < 100; ++i) {
+    if (waitpid(pid, nullptr, WNOHANG) != 0) return;
+    usleep(10'000);
   }
+  kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+}
+
+child::~child() {
+  if (pid_ > 0) kill_and_reap(pid_);
   close(fd_);
 }
 

@@ -36,6 +36,9 @@ class child {
   // child's to destroy.
   [[noreturn]] static void end(int status);
 
+  // Ends another process that this one has started.
+  static void kill_and_reap(pid_t pid);
+
   // Whether this build counts the lines that are run; it is not optimized then.
   static bool counts_lines();
 

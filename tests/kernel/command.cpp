@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "child.hpp"
+
 namespace kernel_tests {
 namespace {
 
@@ -64,10 +66,7 @@ background_command::background_command(std::vector<std::string> words, std::stri
 }
 
 background_command::~background_command() {
-  if (pid_ > 0) {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-  }
+  if (pid_ > 0) child::kill_and_reap(pid_);
   if (output_ >= 0) close(output_);
 }
 

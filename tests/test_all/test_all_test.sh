@@ -39,7 +39,7 @@ table_has() { grep -qE "$1" build/test_all/table.txt || failed "no line '$1'"; }
 
 write_readme
 all 0
-for part in test command clang lint faults soak fuzz coverage kernels package; do table_has "^$part +passed +[0-9]+ "; done
+for part in test command threads clang lint faults soak fuzz coverage kernels package; do table_has "^$part +passed +[0-9]+ "; done
 for call in 'test' 'lint' 'coverage' 'soak --for 60s' 'fuzz --for 60s' 'package --test' 'test-kernels --short'; do
   grep -qx -e "$call" called || failed "./dev $call was not called"
 done
