@@ -4,6 +4,7 @@
 #include "refusal.hpp"
 
 #include <fmt/format.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -29,7 +30,7 @@ bool is_of_grammar(std::string_view message) {
 }
 
 // How long libpcap takes grows with the square of what some filters hold; whoever waits is a person, or traffic at a
-// reload.
+// reload. By the processor's time, so that who else uses it changes no answer.
 class questions {
  public:
   [[nodiscard]] std::string refusal_of(const std::string& text) {
@@ -44,8 +45,16 @@ class questions {
   [[nodiscard]] bool gave_up() const noexcept { return gave_up_; }
 
  private:
-  [[nodiscard]] bool are_over() const { return std::chrono::steady_clock::now() > end_; }
-  std::chrono::steady_clock::time_point end_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  static constexpr std::chrono::milliseconds most{200};
+
+  [[nodiscard]] static std::chrono::nanoseconds time_used() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  }
+  [[nodiscard]] bool are_over() const noexcept { return time_used() - begin_ > most; }
+
+  const std::chrono::nanoseconds begin_ = time_used();
   bool gave_up_ = false;
 };
 
