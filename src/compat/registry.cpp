@@ -123,6 +123,8 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
   constexpr std::uint32_t ipv4 = 2, ipv6 = 10;  // NFPROTO_*, PF_*
   const int errno_before = errno;
   if (protocol != ipv4 && protocol != ipv6) return refuse(IPQ_ERR_PROTOCOL, errno_before);
+  // As lock, and from the first that is allocated on: a handler that frees must not come in between.
+  std::optional<netlink::signals_off> no_handlers(std::in_place);
   auto options = read_settings(protocol == ipv6, look_up);
   if (!options) {
     set_thread_error(std::string_view(options.error()));
@@ -131,9 +133,8 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
   }
   if (flags & IPQ_CREATE_BATCH) options->batch = true;
   watch_forks();
-  // As lock. But a pipe opens when somebody writes into it, and until then a signal must be able to end the program.
-  std::optional<netlink::signals_off> no_handlers;
-  if (!options->capture) no_handlers.emplace();
+  // A pipe opens when somebody writes into it, and until then a signal must be able to end the program.
+  if (options->capture) no_handlers.reset();
   const std::lock_guard locked(handles.mutex);
   registry::entry& entry = entry_of(protocol == ipv6);
   if (own(entry) != nullptr) return refuse(IPQ_ERR_BIND, EADDRINUSE);
@@ -158,6 +159,10 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
 
 void destroy_handle(handle* destroyed) noexcept {
   const int errno_before = errno;
+  // The allocator may be locked while it frees, and a handler that destroys another handle would wait for ever. What a
+  // capture's handle closes may wait itself.
+  std::optional<netlink::signals_off> no_handlers;
+  if (!destroyed->options().capture) no_handlers.emplace();
   {
     const lock locked;
     registry::entry& entry = entry_of(destroyed->ipv6());
