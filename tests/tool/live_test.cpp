@@ -6,7 +6,6 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -386,15 +385,22 @@ TEST_F(live, any_start_removes_what_a_killed_one_left) {
   EXPECT_TRUE(has(ended.output, "ipq watch: removed 3 rules of an ipq that was killed\n")) << ended.output;
 }
 
-// Nor is the queue bound, and traffic held, while it waits for whoever has the lock of iptables.
-TEST_F(live, start_waits_a_moment_to_remove_what_a_killed_one_left) {
+// Nor is the queue bound, and traffic held, meanwhile, or the lock waited for as long as at the end.
+TEST_F(live, what_a_killed_one_left_is_removed_before_there_is_a_queue) {
   kernel_tests::must_run(
       "iptables-legacy -w -t mangle -A OUTPUT -p udp -m comment --comment ipq:1:1 -j NFQUEUE --queue-num 9");
-  const std::string name = "/tmp/ipq_lock_" + std::to_string(::getpid());
-  const kernel_tests::descriptor lock(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), "open a lock");
-  ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
-  live_command watch({"watch", "-q", "7"}, {"env", "XTABLES_LOCKFILE=" + name});
-  std::filesystem::remove(name);
+  const std::filesystem::path folder = "/tmp/ipq_refusing_" + std::to_string(::getpid());
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder / "iptables-legacy")
+      << "#!/bin/sh\necho \"$*\" >>$0.said\ncat /proc/net/netfilter/nfnetlink_queue >>$0.said\n"
+         "echo \"Another app is currently holding the xtables lock\"\nexit 4\n";
+  std::filesystem::permissions(folder / "iptables-legacy", std::filesystem::perms::owner_all);
+  live_command watch({"watch", "-q", "7"}, {"env", "PATH=" + folder.string() + ":" + std::getenv("PATH")});
+  std::ifstream file(folder / "iptables-legacy.said");
+  const std::string said((std::istreambuf_iterator<char>(file)), {});
+  std::filesystem::remove_all(folder);
+  EXPECT_TRUE(said.starts_with("-w 1 -t mangle -D OUTPUT -p udp ")) << said;
+  EXPECT_EQ(std::ranges::count(said, '\n'), 1) << "there was a queue: " << said;
   const auto ended = watch.interrupt();
   EXPECT_EQ(ended.status, 0);
   EXPECT_TRUE(has(ended.output,

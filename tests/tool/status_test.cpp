@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
 
 #include "ipq/queue.hpp"
@@ -198,6 +200,22 @@ TEST_F(cleanup, removes_what_dead_processes_left_and_nothing_else) {
   const auto left = must_run("iptables-legacy -w -S OUTPUT");
   EXPECT_TRUE(has(left, "--comment mine")) << left;
   EXPECT_TRUE(has(left, "ipq:mine")) << left;
+}
+
+// As where ipv6.disable=1: what lists that family's tables would try to make one, and fail.
+TEST_F(cleanup, works_where_one_family_has_no_tables) {
+  iptables("-t mangle -A OUTPUT -p udp -m comment --comment ipq:1:1 -j NFQUEUE --queue-num 3");
+  const std::filesystem::path folder = "/tmp/ipq_refusing_" + std::to_string(::getpid());
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder / "ip6tables-legacy-save") << "#!/bin/sh\necho no such family\nexit 1\n";
+  std::filesystem::permissions(folder / "ip6tables-legacy-save", std::filesystem::perms::owner_all);
+  const auto ended =
+      kernel_tests::run({"unshare", "-m", "sh", "-c",
+                         "net=/proc/$$/task/$$/net; mount -t tmpfs none $net && echo mangle >$net/ip_tables_names && "
+                         "PATH=$0:$PATH exec \"$1\" cleanup",
+                         folder.string(), command_path()});
+  std::filesystem::remove_all(folder);
+  EXPECT_EQ(ended.output, "Removed 1 rule.\n");
 }
 
 TEST_F(cleanup, without_rights_says_so_instead_of_nothing_to_remove) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 
 #include "firewall/nftables.hpp"
@@ -75,8 +76,9 @@ enum class answer { no, yes, unknown };
 /// iptables-save, and makes no table.
 answer has_tables(iptables_kind kind, bool ipv6, std::string_view table) {
   if (kind == iptables_kind::legacy) {
+    errno = 0;
     std::ifstream names(ipv6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names");
-    if (!names) return answer::unknown;
+    if (!names) return errno == ENOENT ? answer::no : answer::unknown;  // no such family, or not loaded
     for (std::string name; names >> name;) {
       if (table.empty() || name == table) return answer::yes;
     }

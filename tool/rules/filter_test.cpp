@@ -215,6 +215,8 @@ TEST(filter, faults_of_the_pcap_language) {
        "5: expected 'host', 'net', 'port', 'portrange', an address, 'and' or 'or', not 'foo': names of hosts are not "
        "looked up"},
       {"ip6 src", "8: expected 'host', 'net', an address, 'and' or 'or'"},
+      {"port 99999 and host foo", "6: illegal port number 99999 > 65535: expected a number of 0 to 65535"},
+      {"gateway foo", "9: expected what pcap-filter(7) has here, not 'foo': names of hosts are not looked up"},
       {"net 192.0.2.0/", "15: expected a number"},
       {"net 192.0.2.0 mask", "19: expected a mask, as 255.255.255.0"},
       {"icmp port 5", "6: illegal qualifier of 'port': expected 'tcp', 'udp', 'sctp' or no protocol before it"},

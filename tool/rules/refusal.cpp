@@ -67,7 +67,7 @@ bool ends_word(std::span<const token> filter, std::size_t last) {
   constexpr std::string_view first = "!<>=";
   const bool is_pair = here.text.size() == 1 && first.find(here.text) != std::string_view::npos &&
                        (next.text == "=" || (next.text == here.text && here.text != "!"));
-  return !(is_pair && next.column == here.column + 1);
+  return !is_pair || next.column != here.column + 1;
 }
 
 class beginnings {
@@ -181,7 +181,7 @@ std::string expected_behind(const std::string& beginning, std::string_view last_
   }
   std::ranges::replace(names, "a number", number_behind(last_word));
   if (last_word == "mask") std::ranges::replace(names, "an address", "a mask, as 255.255.255.0");
-  if (pcap.refusal_of(beginning).empty() && !beginning.empty()) names.push_back("the filter's end");
+  if (pcap.refusal_of(beginning).empty() && !beginning.empty()) names.emplace_back("the filter's end");
   if (names.empty() || pcap.gave_up()) return "what pcap-filter(7) has here";
   std::string all;
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -269,8 +269,15 @@ fault explain_name(std::string_view line, std::span<const token> filter, std::si
   const beginnings text(line, filter);
   questions pcap;
   // What stands before it holds no name, so libpcap may see that.
-  auto found = fault_at(text, first_refused_word(text, text.word_of(name), pcap), pcap);
-  if (says(found.message, "an address")) found.message += ": names of hosts are not looked up";
+  const std::size_t word = text.word_of(name);
+  const auto before = pcap.refusal_of(text.first(word) + std::string(unreadable));
+  if (word > 0 && !before.empty() && !is_of_grammar(before) && !says(before, complaint)) {
+    return explain_refusal(line, filter.first(name), before);
+  }
+  auto found = fault_at(text, first_refused_word(text, word, pcap), pcap);
+  if (says(found.message, "an address") || says(found.message, "has here")) {
+    found.message += ": names of hosts are not looked up";
+  }
   return found;
 }
 
