@@ -12,6 +12,7 @@ least=95
 not_needed='^(abi|arrows|bench|claims|compile_fail|demo|install|kernel\.user_namespace|man|set_user_id|test_all|upgrade|valgrind)'
 find "$build" -name '*.gcda' -delete
 cd "$build"
+rm -f coverage_*.info lcov_*.log
 status=0
 ctest "-j$(($(nproc) + 1))" --timeout 300 --no-tests=error -E "$not_needed" >coverage_test.log 2>&1 || status=$?
 grep 'tests passed' coverage_test.log || { tail -n 40 coverage_test.log >&2 && exit 1; }

@@ -30,8 +30,14 @@ seen=$folder/seen now=$folder/now
 rm -rf "$now"
 mkdir -p "$seen" "$now"
 common=$({ clang-tidy-19 --version && cat .clang-tidy "$folder/compile_commands.json" && echo "${arguments[@]}"; } | sha256sum)
-ninja -C "$2" -t deps 2>/dev/null | awk '/^[^ ]/ { source = "" } /^ / { if (source == "") source = $1; print source "\t" $1 }' |
-  sort -u >"$now/deps"
+# Where ccache knows a base, sources are named from the build tree.
+ninja -C "$2" -t deps 2>/dev/null | awk -v build="$(realpath "$2")" '
+  function whole(path, from) {
+    for (from = build; sub(/^\.\.\//, "", path);) sub(/\/[^\/]*$/, "", from)
+    return path ~ /^\// ? path : from "/" path
+  }
+  /^[^ ]/ { source = "" }
+  /^ / { if (source == "") source = whole($1); print source "\t" whole($1) }' | sort -u >"$now/deps"
 # A header that is gone by now has no sum, and what included it is read again.
 cut -f 2 "$now/deps" | sort -u | (cd "$2" && { xargs -r -d '\n' sha256sum 2>/dev/null || true; }) | sed 's/  /\t/' >"$now/sums"
 # describe FILE: all that it was made of, or nothing.
@@ -50,8 +56,9 @@ for file in "${files[@]}"; do
   [ -s "$description" ] && cmp -s "$description" "$seen/${file//\//,}" || changed+=("$file")
 done
 
-printf '%s\0' "${changed[@]}" |
-  xargs -0 -r -P "$(nproc)" -n 2 nice clang-tidy-19 --quiet -p "$folder" --config-file=.clang-tidy \
+# Without a name it would read the folder.
+[ ${#changed[@]} = 0 ] || printf '%s\0' "${changed[@]}" |
+  xargs -0 -P "$(nproc)" -n 2 nice clang-tidy-19 --quiet -p "$folder" --config-file=.clang-tidy \
     "${arguments[@]/#/--extra-arg=}" >"$log" 2>"$log.progress" || status=$?
 found=$(grep -cE ': (warning|error): ' "$log" || true)
 if [ "$status" != 0 ] || [ "$found" != 0 ]; then

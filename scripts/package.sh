@@ -28,7 +28,7 @@ mkdir "$folder/$name"
 cd "$source"
 list_files() {
   if [ ! -e .git ]; then
-    find . \( -path ./build -o -path ./debian \) -prune -o -type f -printf '%P\0'
+    find . \( -path ./build -o -path ./debian \) -prune -o \( -type f -o -type l \) -printf '%P\0'
     return
   fi
   local strange
@@ -40,7 +40,8 @@ $strange"
 list_files >"$folder/files"
 while IFS= read -r -d '' file; do
   if [ -f "$file" ]; then printf '%s\0' "$file"; fi
-done | sort -z | tar --null --files-from=- -cf - | tar -xf - -C "$folder/$name"
+done <"$folder/files" | sort -z | tar --null --files-from=- -cf - | tar -xf - -C "$folder/$name"
+rm "$folder/files"
 
 cd "$folder"
 chmod -R u=rwX,go=rX "$name"
@@ -54,7 +55,7 @@ fi
 
 cp -r "$name/packaging/debian" "$name/debian"
 # What the same source was compiled to before is taken again, where there is ccache. Debhelper has a home of its own.
-if [ -d /usr/lib/ccache ]; then
+if [ -d /usr/lib/ccache ] && command -v ccache >/dev/null; then
   CCACHE_DIR=$(ccache --get-config cache_dir)
   export CCACHE_DIR PATH=/usr/lib/ccache:$PATH
 fi
@@ -63,6 +64,6 @@ fi
   failed "dpkg-buildpackage failed; the whole of it stands in $folder/build.log"
 }
 # Here the C library checks what dev does not ask it to.
-! grep -A 5 'warning: ' build.log || failed "the packages do not build without warnings"
+! grep -A 5 -E '^[^ ]+:[0-9]+:[0-9]+: warning: ' build.log || failed "the packages do not build without warnings"
 rm -r "$name"
 find "$folder" -maxdepth 1 -name '*.deb' | sort

@@ -92,6 +92,7 @@ trap end_lanes EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 wait "${lanes[@]}" || true
+trap - EXIT INT TERM  # their numbers may be others' by now
 
 table=$folder/table.txt
 failed=0

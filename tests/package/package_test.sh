@@ -88,6 +88,10 @@ for deb in "${debs[@]}"; do
 done
 "$source/scripts/package.sh" "$source" "$folder/source" --source >/dev/null
 cmp "$packages"/libipq_*.orig.tar.xz "$folder/source"/libipq_*.orig.tar.xz || failed "the tarball is not reproducible"
+mkdir "$folder/unpacked"
+tar -xf "$packages"/libipq_*.orig.tar.xz -C "$folder/unpacked" --strip-components=1
+"$folder/unpacked/scripts/package.sh" "$folder/unpacked" "$folder/from_tarball" --source >/dev/null
+cmp "$packages"/libipq_*.orig.tar.xz "$folder/from_tarball"/libipq_*.orig.tar.xz || failed "the tarball does not make itself"
 rm -r --one-file-system "$root"
 
 echo "lintian"
