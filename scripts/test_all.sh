@@ -29,12 +29,13 @@ computing=(
   "kernels: test-kernels --short"
 )
 
-# The command is built with sanitizers here alone, as that takes long. Faults take their time, and no test gives up
-# before they are over; ten million packets stay in flat memory.
+# The command is built with sanitizers here alone, as that takes long. Faults take their time, as does a machine that is
+# full, and no test gives up before that is over; ten million packets stay in flat memory.
 run_part() {
   case $1 in
     command | threads) IPQ_TOOL=ON "$source/dev" "${@:2}" ;;
     faults) IPQ_FAULT_STOP=10 IPQ_TEST_PATIENCE=60 IPQ_TEST_PACKETS=10000000 "$source/dev" "${@:2}" ;;
+    soak) IPQ_TEST_PATIENCE=60 "$source/dev" "${@:2}" ;;
     *) "$source/dev" "${@:2}" ;;
   esac
 }
