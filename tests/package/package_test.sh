@@ -161,7 +161,7 @@ grep -q 'ExecStart=/usr/bin/ipq run' /lib/systemd/system/ipq@.service
 mkdir -p /var/lib/ipq
 echo recorded >/var/lib/ipq/traffic.pcapng
 # systemd, as far as the packages ask it for something; an instance runs and is enabled.
-mkdir -p /run/systemd/system /etc/systemd/system/multi-user.target.wants
+mkdir -p /run/systemd/system
 printf '#!/bin/sh\necho "$*" >>/tmp/asked\n' >/usr/local/sbin/systemctl
 chmod 755 /usr/local/sbin/systemctl
 ln -s /lib/systemd/system/ipq@.service /etc/systemd/system/multi-user.target.wants/ipq@house.service
@@ -176,7 +176,7 @@ test -f /var/lib/ipq/traffic.pcapng
 test -L /etc/systemd/system/multi-user.target.wants/ipq@house.service
 dpkg --purge ipq
 ! test -L /etc/systemd/system/multi-user.target.wants/ipq@house.service
-rm -r /usr/local/sbin/systemctl /etc/systemd/system/multi-user.target.wants
+rm /usr/local/sbin/systemctl
 # Nor does dpkg know them any more.
 known=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' ipq libipq0 libipq-dev libipq++-dev libipq-doc | grep -v ' not-installed$' || true)
 [ -z "$known" ]
