@@ -454,7 +454,7 @@ TEST_F(live, only_one_right_is_left_in_every_thread) {
 }
 
 TEST_F(live, whoever_removes_rules_at_the_end_has_two_rights) {
-  const live_command watch(on_flow({"watch"}));
+  live_command watch(on_flow({"watch"}));
   const auto keeper = run({"pgrep", "-P", std::to_string(watch.pid())}).output;
   if (keeper.empty()) return;  // the kernel removes them
   std::string status;
@@ -465,6 +465,8 @@ TEST_F(live, whoever_removes_rules_at_the_end_has_two_rights) {
   });
   EXPECT_TRUE(has(status, "CapPrm:\t0000000000003000\n")) << status;
   EXPECT_TRUE(has(status, "CapInh:\t0000000000000000\n")) << status;
+  // In order, so that whoever removes the rules has ended with it, and with the lock's file.
+  EXPECT_EQ(watch.interrupt().status, 0);
 }
 
 // As by the kernel when memory ends. Said while it serves: at its end it may be too late for whoever has to clean up.
