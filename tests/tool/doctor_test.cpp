@@ -103,6 +103,8 @@ TEST_F(doctor, rights_that_iptables_lacks_are_no_other_failure) {
   }
   EXPECT_EQ(watch.status, 3) << watch.output;
   EXPECT_TRUE(has(watch.output, "run ipq as root, or modprobe nft_queue")) << watch.output;
+  // Nor does a keeper go on trying to remove what could not be installed.
+  EXPECT_EQ(kernel_tests::run({"pgrep", "-f", "ipq_user_[^ ]*/ipq watch --for 1ms"}).output, "");
   const auto cleanup = capable.run({"cleanup"});
   EXPECT_EQ(cleanup.status, 3) << cleanup.output;
 }

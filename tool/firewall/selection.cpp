@@ -62,6 +62,8 @@ outcome<selection> selection::install(std::span<const selector> selectors, const
         text.error().code,
         fmt::format("{}, and this kernel's nftables has no queue statement (CONFIG_NFT_QUEUE)", text.error().message));
   }
+  // What can't be listed could not be removed, and the keeper would try for an hour.
+  if (const auto listed = list_tagged_rules(); !listed) return std::unexpected(listed.error());
   // First the keeper, then what it is for. The programs that install hold its line: a SIGKILL that comes while one of
   // them works or waits for the lock leaves nothing behind, since the keeper waits for that one, too.
   auto started = keeper::start([name = made->name.name()] { return remove_tagged(name).has_value(); });
