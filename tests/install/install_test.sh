@@ -73,6 +73,7 @@ cat "$here/consumer.cpp" >>program.cpp
   "${cpp_flags[@]}" || failed "c++ -fno-exceptions program.cpp"
 ./without_exceptions || failed "the program with libipq++, without exceptions"
 
+languages=("$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20")
 warnings=(-Wall -Wextra -Wconversion -Werror)
 read -ra flags < <(pkg-config --cflags --libs libipq)
 read -ra includes < <(pkg-config --cflags libipq)
@@ -82,7 +83,7 @@ static_flags=("${static_flags[@]/#-lipq/-l:libipq.a}")
 
 for header in libipq.h libipq/libipq.h linux/netfilter_ipv4/ip_queue.h; do
   { echo "#include <$header>" && cat "$here/consumer.c"; } >program.c
-  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
+  for language in "${languages[@]}"; do
     echo "$language with <$header>"
     read -ra compiler <<<"$language"
     "${compiler[@]}" "${warnings[@]}" -ansi -pedantic-errors -DWITHOUT_ROOM -fsyntax-only program.c "${includes[@]}" ||
@@ -98,15 +99,21 @@ for header in libipq.h libipq/libipq.h linux/netfilter_ipv4/ip_queue.h; do
   done
 done
 
+# in_order LANGUAGE CODE HEADER...: the headers, and what stands behind them, compile.
+in_order() {
+  local compiler
+  read -ra compiler <<<"$1"
+  { printf '#include <%s>\n' "${@:3}" && echo "$2"; } >order.c
+  "${compiler[@]}" -Wall -Wextra -pedantic-errors -Werror -fsyntax-only order.c "${includes[@]}" || failed "$1: ${*:3}"
+}
+
 echo "the headers beside others, in each order that these can stand in themselves"
 while read -r -a order; do
-  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
+  for language in "${languages[@]}"; do
     read -ra compiler <<<"$language"
     printf '#include <%s>\n' "${order[@]}" | grep -v ipq >others.c || true
     "${compiler[@]}" -fsyntax-only others.c 2>/dev/null || continue
-    { printf '#include <%s>\n' "${order[@]}" && echo 'char name[sizeof(((ipq_packet_msg_t*)0)->indev_name) - 15];'; } \
-      >order.c
-    "${compiler[@]}" -Wall -Wextra -Werror -fsyntax-only order.c "${includes[@]}" || failed "$language: ${order[*]}"
+    in_order "$language" 'char name[sizeof(((ipq_packet_msg_t*)0)->indev_name) - 15];' "${order[@]}"
   done
 done <<'END'
 libipq.h net/if.h
@@ -129,24 +136,18 @@ END
 # library's, and its linux/if.h, which most of them include by now, behind net/if.h.
 echo "the kernel's headers before the C library's"
 for behind in netinet/in.h netinet/ip.h arpa/inet.h netdb.h; do
-  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
-    read -ra compiler <<<"$language"
+  for language in "${languages[@]}"; do
     for first in linux/netfilter.h linux/netfilter_ipv4.h linux/netfilter_ipv4/ip_tables.h; do
-      printf '#include <%s>\n' "$first" libipq.h "$behind" >order.c
-      echo 'int queue = NF_QUEUE; struct in_addr address; struct sockaddr_in peer; ipq_id_t id;' >>order.c
-      "${compiler[@]}" -Wall -Wextra -pedantic-errors -Werror -fsyntax-only order.c "${includes[@]}" ||
-        failed "$language: $first libipq.h $behind"
+      in_order "$language" 'int queue = NF_QUEUE; struct in_addr address; struct sockaddr_in peer; ipq_id_t id;' \
+        "$first" libipq.h "$behind"
     done
   done
 done
 
 echo "the kernel's headers behind libipq's"
 while read -r -a order; do
-  for language in "$cc -x c -std=gnu89" "$cc -x c -std=c11" "$cxx -x c++ -std=c++98" "$cxx -x c++ -std=c++20"; do
-    read -ra compiler <<<"$language"
-    { printf '#include <%s>\n' "${order[@]}" && echo 'ipq_id_t id;'; } >order.c
-    "${compiler[@]}" -Wall -Wextra -pedantic-errors -Werror -fsyntax-only order.c "${includes[@]}" ||
-      failed "$language: ${order[*]}"
+  for language in "${languages[@]}"; do
+    in_order "$language" 'ipq_id_t id;' "${order[@]}"
   done
 done <<'END'
 linux/netfilter.h libipq.h linux/icmp.h
