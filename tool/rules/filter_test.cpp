@@ -262,15 +262,18 @@ TEST(filter, length_of_a_truncated_packet) {
 }
 
 TEST(filter, names_of_ports_and_protocols_are_no_host_names) {
-  for (const char* text : {"port domain", "tcp port http or https", "ip proto \\tcp", "ip proto \\tcp or \\udp",
-                           "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0", "ip6 host 2001:db8::1", "net 10", "net 192.0.2",
-                           "net 10.0.0.0 mask 255.0.0.0", "portrange 1-5", "tcp[0:2] = 0x16", "len - 20 > 5",
-                           "icmp6[icmp6type] = icmp6-echo", "src or dst port 53", "not host ::1"}) {
+  for (const char* text :
+       {"port domain", "tcp port http or https", "ip proto \\tcp", "ip proto \\tcp or \\udp",
+        "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0", "ip6 host 2001:db8::1", "net 10", "net 192.0.2",
+        "net 10.0.0.0 mask 255.0.0.0", "portrange 1-5", "tcp[0:2] = 0x16", "len - 20 > 5",
+        "icmp6[icmp6type] = icmp6-echo", "src or dst port 53", "not host ::1", "port (80 or domain) or http",
+        "host ::1 and (port 80 or domain)", "port 80 or (host ::1) or domain"}) {
     const auto made = filter::compile(source{"filter", text});
     EXPECT_TRUE(made) << text << "\n" << (made ? "" : render(made.error()));
   }
   for (const char* text : {"host localhost", "localhost", "net loopback", "src a or b", "gateway gw", "host 1.2.3.4.5",
-                           "dead.beef", "port 53 or host x", "len-20 > 5", "0xzz", "tcp and foo", "host \\ip"}) {
+                           "dead.beef", "port 53 or host x", "len-20 > 5", "0xzz", "tcp and foo", "host \\ip",
+                           "(port 80) and foo", "(host ::1 or port 80) and foo", "host ::1 or (port 80) and not foo"}) {
     const auto made = filter::compile(source{"filter", text});
     ASSERT_FALSE(made) << text;
     EXPECT_EQ(made.error()[0].message.find("expected "), 0u) << text;

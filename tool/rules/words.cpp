@@ -317,12 +317,18 @@ std::vector<token> split_filter(std::string_view filter, std::size_t column) {
 
 std::size_t find_host_name(std::span<const token> filter) {
   bool may_be_named = false, is_escaped = false;
+  std::vector<bool> before;  // each parenthesis that is open: what holds behind it again
   for (std::size_t at = 0; at < filter.size(); ++at) {
     const token& each = filter[at];
     // Behind a backslash a word of the language is a name, as in `proto \\tcp`.
     if (std::exchange(is_escaped, each.text == "\\")) {
       if (!may_be_named) return at;
       continue;
+    }
+    if (each.text == "(") before.push_back(may_be_named);
+    if (each.text == ")" && !before.empty()) {
+      may_be_named = before.back();
+      before.pop_back();
     }
     if (!is_word_character(each.text.front()) || each.text == "-") continue;
     if (is_keyword(each.text)) {
