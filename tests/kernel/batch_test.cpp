@@ -148,9 +148,6 @@ TEST_F(batch, packets_of_another_family_hold_no_verdict_back) {
   }
 }
 
-// AddressSanitizer does not learn that the frames of a cancelled thread are gone.
-#ifndef __SANITIZE_ADDRESS__
-
 TEST_F(batch, cancelled_readers_lose_no_packet) {
   flow4().rule();
   const auto h = listen();
@@ -187,8 +184,6 @@ TEST_F(batch, cancelled_readers_lose_no_packet) {
   EXPECT_EQ(mine.read + read, 200u);
   EXPECT_EQ(waiting_packets(h.get(), 0), 0u);
 }
-
-#endif
 
 TEST_F(batch, verdicts_wait_while_packets_do_and_go_together) {
   flow4().rule();

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
+#include <sys/resource.h>
 #endif
 
 #include <cerrno>
@@ -17,6 +18,25 @@
 #include <system_error>
 
 #include "command.hpp"
+
+#ifdef __SANITIZE_ADDRESS__
+// A cancelled thread does not clean the shadow of its stack, which AddressSanitizer then uses for a signal stack's
+// sake.
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "use_sigaltstack=0";
+}
+
+// UndefinedBehaviorSanitizer looks at objects through a pipe, also where a test has left no descriptor for one.
+extern "C" __attribute__((visibility("default"))) int pipe(int ends[2]) noexcept {
+  rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit all{before.rlim_max, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &all);
+  const int result = pipe2(ends, 0);
+  setrlimit(RLIMIT_NOFILE, &before);
+  return result;
+}
+#endif
 
 // Writes down which lines were run; there only in a build that counts them (gcc, gcov-tool).
 extern "C" [[gnu::weak]] void __gcov_dump();

@@ -297,9 +297,6 @@ TEST_F(handle_fd, keeps_the_receive_buffer_that_the_program_asked_for) {
   }
 }
 
-// Sanitizers have frames of their own.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
 // How deep below this thread's function ipq_read goes.
 size_t stack_of_read(const ipq_handle* h) {
   constexpr size_t size = 1 << 20;
@@ -338,7 +335,11 @@ size_t stack_of_read(const ipq_handle* h) {
 }
 
 TEST_F(ipq_read_, needs_no_more_stack_than_the_manual_says) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr size_t documented = 4 * (80 << 10);  // with a sanitizer's frames and the room it has between variables
+#else
   constexpr size_t documented = 80 << 10;
+#endif
   flow4().rule("-A INPUT").rule("-A OUTPUT");
   const handle h{ipv4, IPQ_COPY_PACKET};
   flow4().send_back("names of interfaces are looked up");
@@ -359,8 +360,6 @@ TEST_F(ipq_read_, needs_no_more_stack_than_the_manual_says) {
   });
   EXPECT_NE(said.find("packet"), std::string::npos);
 }
-
-#endif
 
 }  // namespace
 }  // namespace kernel_tests
