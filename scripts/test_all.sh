@@ -12,7 +12,7 @@ mkdir -p "$folder"
 rm -f "$folder"/*.log "$folder"/*.row
 
 # Name, and the arguments of ./dev. What holds packets of the running kernel goes one after the other, and waits much of
-# its time; beside and behind it, at a lower priority, what only computes.
+# its time, as other kernels do; beside it, at a lower priority, what only computes.
 holding=(
   "test: test"
   "command: test asan -- -R ^(tool|soak)"
@@ -20,13 +20,13 @@ holding=(
   "faults: test dev -- -R ^faults|memory.stays"
   "soak: soak --for 60s"
   "coverage: coverage"
+  "kernels: test-kernels --short"
 )
 computing=(
   "fuzz: fuzz --for 60s"
   "clang: test clang -- -LE kernel|tool"
   "lint: lint"
   "package: package --test"
-  "kernels: test-kernels --short"
 )
 
 # The command is built with sanitizers here alone, as that takes long. Faults take their time, as does a machine that is

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the kernel tests of a build tree on one of Debian's own kernels, in a virtual machine.
-# Usage: run.sh BUILD-TREE SERIES FOLDER FILTER REPEATED    SERIES: 6.1; FOLDER gets results.xml; FILTER as --gtest_filter;
-# REPEATED: an expression for the ways in which binaries run once more where FILTER is '*'
+# Usage: run.sh BUILD-TREE SERIES FOLDER FILTER LONG    SERIES: 6.1; FOLDER gets results.xml; FILTER as --gtest_filter;
+# LONG: an expression for what takes long and runs where FILTER is '*': faults, and the ways in which binaries run once
+# more, user_namespace and batched
 set -euo pipefail
 here=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
 source_tree=$(realpath "$here/../..")
-build_tree=$(realpath "$1") series=$2 folder=$3 filter=$4 repeated=$5
+build_tree=$(realpath "$1") series=$2 folder=$3 filter=$4 long=$5
 
 fail() {
   echo "$*" >&2
@@ -29,13 +30,13 @@ mkdir -p "$folder"
 tests=$build_tree/tests
 declare -A binaries=([kernel]=$tests/kernel/kernel_tests [netlink]=$tests/netlink_kernel_tests
   [cpp]=$tests/cpp_kernel_tests [tool]=$tests/tool/firewall_kernel_tests [stock]=$tests/stock_kernels/stock_kernel_tests
-  [command]=$tests/tool/tool_tests)
+  [command]=$tests/tool/tool_tests [faults]=$tests/faults/fault_tests)
 "$here/programs.sh" "$folder/initramfs.cpio" "${binaries[@]}" "$build_tree/tool/ipq"
 cat "$kernel/modules.cpio" >>"$folder/initramfs.cpio"
 
 # whole NAME COMMAND: a binary once more in another way, of which the exit status is the result.
 whole() {
-  if { [ "$filter" = '*' ] && [[ $1 =~ \.($repeated)$ ]]; } || [[ ":$filter:" == *":$1:"* ]]; then printf '%s\t-\t%s\n' "$1" "$2"; fi
+  if { [ "$filter" = '*' ] && [[ $1 =~ \.($long)$ ]]; } || [[ ":$filter:" == *":$1:"* ]]; then printf '%s\t-\t%s\n' "$1" "$2"; fi
 }
 # By dash: the shell of busybox takes its own setpriv for the real one.
 as_user="dash $source_tree/tests/kernel/user_namespace.sh"
@@ -47,7 +48,8 @@ order=$folder/order
   whole kernel.user_namespace "$as_user ${binaries[kernel]} $with_library"
   whole tool.user_namespace "$as_user --all ${binaries[tool]}"
   whole kernel.batched "env LIBIPQ_BATCH=1 ${binaries[kernel]} --gtest_filter=-$waiting_for_verdicts"
-  for prefix in stock netlink cpp tool command kernel; do
+  for prefix in stock netlink cpp tool command faults kernel; do
+    [ "$prefix $filter" != 'faults *' ] || [[ faults =~ ^($long)$ ]] || continue
     "$here/list_tests.sh" "$prefix" "${binaries[$prefix]}" "$filter"
   done
 } >"$order"
