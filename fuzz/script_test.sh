@@ -30,6 +30,14 @@ expect 0 '^60 inputs in 3 targets$'
 fuzzer two 77
 expect 1 '^two  *failed$'
 
+# Chance begins anew each time, but with CI=true.
+fuzzer two 0
+printf '#!/bin/sh\necho "$*" >"%s/arguments"\n' "$folder" >"$folder/build/fuzz/fuzz_two"
+CI='' expect 0 '^40 inputs'
+! grep -q -e -seed= "$folder/arguments" || { echo 'failed: a seed without CI'; exit 1; }
+CI=true expect 0 '^40 inputs'
+grep -q -e ' -seed=1 ' "$folder/arguments" || { echo 'failed: no seed with CI'; exit 1; }
+
 # Ended from outside, it leaves no fuzzer behind.
 printf '#!/bin/sh\necho $$ >"%s"\nexec sleep 1000\n' "$folder/pid" >"$folder/build/fuzz/fuzz_one"
 "$script" "$folder/source" "$folder/build" --for 1s >"$folder/said" 2>&1 &
