@@ -19,112 +19,14 @@
 #include <utility>
 #include <vector>
 
-#include "compat/registry.hpp"
 #include "data/recorded.hpp"
 #include "ipq/capture.hpp"
-#include "unit/capture_bytes.hpp"
+#include "unit/program_on_capture.hpp"
 
 namespace ipq::compat {
 namespace {
 
-using test::capture_bytes;
-using test::udp4;
-using test::udp6;
-
-constexpr std::uint32_t ipv4 = 2, ipv6 = 10;
-constexpr unsigned drop = 0, accept = 1, stolen = 2, queue = 3, repeat = 4, stop = 5;
-constexpr std::uint32_t raw_ip = 101;
-
-std::string source;
-std::map<std::string, std::string> others;
-
-const char* look_up(const char* name) {
-  if (name == std::string_view("LIBIPQ_SOURCE")) return source.c_str();
-  const auto found = others.find(name);
-  return found == others.end() ? nullptr : found->second.c_str();
-}
-
-struct destroyer {
-  void operator()(ipq_handle* h) const { ipq_destroy_handle(h); }
-};
-using owned_handle = std::unique_ptr<ipq_handle, destroyer>;
-
-class capture_handle_test : public ::testing::Test {
- protected:
-  void SetUp() override {
-    others.clear();
-    errno = 0;
-  }
-
-  /// Three of IPv4 and one of IPv6 between them, unless told otherwise.
-  std::string capture(const std::vector<std::string>& packets = {udp4(10, 'a'), udp4(20, 'b'), udp6(5),
-                                                                 udp4(30, 'c')}) {
-    capture_bytes made;
-    made.pcap(raw_ip);
-    std::uint32_t time = 100;
-    for (const auto& each : packets) made.frame(each, time++, 7);
-    return folder.write("in.pcap", made.data);
-  }
-
-  owned_handle create(std::uint32_t protocol = ipv4) {
-    return owned_handle(create_handle(0, protocol, netlink::kernel(), look_up));
-  }
-  owned_handle listen(const std::string& options = "", std::uint32_t protocol = ipv4, std::size_t range = 0) {
-    source = "capture:" + capture_path + options;
-    auto h = create(protocol);
-    if (h == nullptr) throw std::runtime_error(ipq_errstr());
-    EXPECT_EQ(ipq_set_mode(h.get(), IPQ_COPY_PACKET, range), 56);
-    return h;
-  }
-
-  ssize_t read(const owned_handle& h, int timeout = 0) {
-    return ipq_read(h.get(), buffer.data(), buffer.size(), timeout);
-  }
-  const ipq_packet_msg_t& packet_read() { return *ipq_get_packet(buffer.data()); }
-  std::string payload_read() {
-    return {reinterpret_cast<const char*>(buffer.data()) + sizeof(nlmsghdr) + sizeof(ipq_packet_msg_t),
-            packet_read().data_len};
-  }
-  int error_read() { return ipq_message_type(buffer.data()) == NLMSG_ERROR ? ipq_get_msgerr(buffer.data()) : 0; }
-  int decide(const owned_handle& h, unsigned verdict, std::string replacement = {}) {
-    return ipq_set_verdict(h.get(), packet_read().packet_id, verdict, replacement.size(),
-                           replacement.empty() ? nullptr : reinterpret_cast<unsigned char*>(replacement.data()));
-  }
-  static bool is_readable(const owned_handle& h) {
-    pollfd watched{h->fd, POLLIN, 0};
-    return ::poll(&watched, 1, 0) == 1;
-  }
-  void expect_end(const owned_handle& h) {
-    EXPECT_TRUE(is_readable(h));
-    errno = 77;
-    EXPECT_EQ(read(h), -1);
-    EXPECT_EQ(errno, 77);
-    EXPECT_STREQ(ipq_errstr(), "Received EOF on netlink socket");
-    EXPECT_STREQ(ipq_handle_errstr(h.get()), "read: Received EOF on netlink socket: the capture is at its end");
-    EXPECT_TRUE(is_readable(h)) << "and stays at its end";
-  }
-  /// What is in the file of what passed.
-  std::vector<std::string> passed() {
-    std::vector<std::string> found;
-    auto from = capture_reader::open(folder / "out.pcap");
-    if (!from) return {from.error().message()};
-    EXPECT_TRUE(serve(*from, [&](const packet& each) {
-      found.emplace_back(reinterpret_cast<const char*>(each.payload.data()), each.payload.size());
-      return verdict::accept();
-    }));
-    return found;
-  }
-  ipq_stats stats(const owned_handle& h) {
-    ipq_stats now{};
-    EXPECT_EQ(ipq_get_stats(h.get(), &now, sizeof now), 0);
-    return now;
-  }
-
-  test::test_folder folder;
-  std::string capture_path = capture();
-  std::string out = "," + (folder / "out.pcap");
-  alignas(8) std::array<unsigned char, 70000> buffer{};
-};
+class capture_handle_test : public program_on_capture {};
 
 TEST_F(capture_handle_test, program_sees_the_packets_of_its_family_and_the_end) {
   auto h = listen();
@@ -315,24 +217,6 @@ TEST_F(capture_handle_test, both_families_read_the_same_capture) {
   expect_end(four);
   expect_end(six);
   EXPECT_EQ(stats(four).wrong_family + stats(six).wrong_family, 0U);
-}
-
-TEST_F(capture_handle_test, limit_of_the_queue_drops_what_arrives_beyond_it) {
-  capture_path = capture(std::vector(50, udp4(3)));
-  for (const bool open : {false, true}) {
-    others = {{"LIBIPQ_MAX_LENGTH", "16"}, {"LIBIPQ_FAIL_OPEN", open ? "1" : "0"}};
-    auto h = listen(out);
-    ipq_status status{};
-    std::size_t seen = 0;
-    while (read(h) > 0) ++seen;
-    EXPECT_EQ(ipq_get_status(h.get(), &status, sizeof status), 0);
-    EXPECT_EQ(seen, 16U);
-    EXPECT_EQ(status.length, 16U);
-    EXPECT_EQ(status.max_length, 16U);
-    EXPECT_EQ(stats(h).lost_queue_full, 34U);
-    h.reset();
-    EXPECT_EQ(passed().size(), open ? 34U : 0U);
-  }
 }
 
 TEST_F(capture_handle_test, then_wait_lets_the_reader_wait_at_the_end) {
@@ -531,15 +415,6 @@ TEST_F(capture_handle_test, damage_is_told_before_a_handle_waits_for_ever) {
   EXPECT_EQ(decide(h, accept), 40);
   EXPECT_EQ(read(h), -1);
   EXPECT_EQ(errno, EBADMSG);
-}
-
-TEST_F(capture_handle_test, limit_is_1024_without_another) {
-  capture_path = capture(std::vector(1100, udp4(3)));
-  auto h = listen(out);
-  std::size_t seen = 0;
-  while (read(h) > 0) ++seen;
-  EXPECT_EQ(seen, 1024U);
-  EXPECT_EQ(stats(h).lost_queue_full, 76U);
 }
 
 TEST_F(capture_handle_test, bare_headers_and_the_longest_packet_arrive_whole) {

@@ -42,10 +42,8 @@ result<netlink::socket> capture_queue::join(capture_handle& who) {
   if (!opened) return std::unexpected(opened.error());
   const std::lock_guard locked(mutex_);
   member& joining = member_of(who);
+  joining = {};
   joining.out.emplace(std::move(opened->first));
-  joining.copies = {};
-  joining.unread = 0;
-  joining.marked = false;
   joining.who = &who;
   return std::move(opened->second);
 }
@@ -55,13 +53,16 @@ void capture_queue::leave(const capture_handle& who) {
   member_of(who) = {};
   const std::uint8_t family = who.ipv6() ? family_ipv6 : family_ipv4;
   std::erase_if(waiting_, [&](const auto& each) { return each.second.facts.family == family; });
+  go_on();
 }
 
 void capture_queue::set_mode(const capture_handle& who, const copy_parameters& copies) {
   const std::lock_guard locked(mutex_);
   member& changed = member_of(who);
   changed.copies = copies;
+  changed.listens = reads_ = true;
   if (copies.mode != IPQ_COPY_NONE) refill(changed);
+  go_on();
 }
 
 void capture_queue::refuse_mode(const capture_handle& who, const mode_note& asked) {
@@ -73,7 +74,9 @@ void capture_queue::taken(const capture_handle& who) {
   const std::lock_guard locked(mutex_);
   member& reader = member_of(who);
   if (reader.unread > 0) --reader.unread;
+  reads_ = true;
   refill(reader);
+  go_on();
 }
 
 std::optional<int> capture_queue::mark_taken(const capture_handle& who) {
@@ -82,22 +85,35 @@ std::optional<int> capture_queue::mark_taken(const capture_handle& who) {
   return ended_ ? std::nullopt : std::optional(from_.fd());
 }
 
-void capture_queue::advance(const capture_handle& who) {
+void capture_queue::advance(const capture_handle& who, bool loses) {
   const std::lock_guard locked(mutex_);
-  refill(member_of(who));
+  reads_ = true;
+  refill(member_of(who), loses);
+  go_on();
 }
 
-void capture_queue::refill(member& who) {
+void capture_queue::refill(member& who, bool loses) {
   who.out->flush();
-  while (who.unread == 0 && !ended_ && arrive()) {
+  while (who.listens && who.unread == 0 && !ended_ && arrive(loses)) {
   }
-  if (who.unread != 0 || who.marked || (ended_ && wait_at_end_ && !error_)) return;
+  if (who.unread != 0 || who.marked) return;
+  if (ended_ ? wait_at_end_ && !error_ : held_back_ || !who.listens) return;
   who.out->post({});
   who.marked = true;
 }
 
-/// False: the next packet is not there yet.
-bool capture_queue::arrive() {
+/// There may be a place for what was held back, and the end is for both to hear of.
+void capture_queue::go_on() noexcept try {
+  if (!reads_ || !(held_back_ || ended_)) return;
+  for (member& each : members_) {
+    if (each.who != nullptr && (ended_ || each.copies.mode != IPQ_COPY_NONE)) refill(each);
+  }
+} catch (const std::bad_alloc&) {
+  // The next read tries again.
+}
+
+/// False: the next packet is not there yet, or is held back.
+bool capture_queue::arrive(bool loses) {
   if (!arriving_ || next_arriving_ == arriving_->size()) {
     arriving_.reset();
     next_arriving_ = 0;
@@ -113,12 +129,13 @@ bool capture_queue::arrive() {
     arriving_ = *received;
     return true;
   }
-  take_in((*arriving_)[next_arriving_]);
-  ++next_arriving_;  // not where memory was short: then it comes once more
-  return true;
+  held_back_ = !take_in((*arriving_)[next_arriving_], loses);
+  if (!held_back_) ++next_arriving_;  // not where memory was short: then it comes once more
+  return !held_back_;
 }
 
-void capture_queue::take_in(const packet& next) {
+/// False: the queue is full.
+bool capture_queue::take_in(const packet& next, bool loses) {
   // Not by its family, which is a bridge's where a bridge was recorded: ip_queue knew none.
   const bool is_ipv6 = next.hw_protocol == ethertype_ipv6;
   const std::size_t index = index_of(is_ipv6);
@@ -127,12 +144,13 @@ void capture_queue::take_in(const packet& next) {
     if (capture_handle* const other = members_[1 - index].who; whose.who == nullptr && other != nullptr) {
       other->count_wrong_family();
     }
-    return;  // unanswered, which drops it
+    return true;  // unanswered, which drops it
   }
   if (waiting_.size() >= limit()) {
+    if (!loses) return false;
     ++lost_;
     if (fail_open()) static_cast<void>(from_.set_verdict(next, verdict::accept()));
-    return;
+    return true;
   }
   // All that takes memory comes before it is held.
   waiting_packets one;
@@ -140,13 +158,14 @@ void capture_queue::take_in(const packet& next) {
   made.payload.assign(next.payload.begin(), next.payload.end());
   auto held = from_.hold(next);
   if (!held && held.error().is(ENOMEM)) throw std::bad_alloc();
-  if (!held) return;
+  if (!held) return true;
   made.held = *std::move(held);
   made.facts = next;
   made.facts.payload = made.facts.l2_header = made.facts.conntrack = {};
   made.facts.security_context = {};
   made.facts.family = is_ipv6 ? family_ipv6 : family_ipv4;
   enqueue(index, one.extract(one.begin()));
+  return true;
 }
 
 void capture_queue::enqueue(std::size_t index, waiting_packets::node_type&& made) {
@@ -213,7 +232,9 @@ result<int> capture_queue::decide(const capture_handle& who, const verdict_note&
     }
     drops = true;
   }
-  if (const auto gone = let_go(std::move(packet.mapped()), !drops); !gone) return std::unexpected(gone.error());
+  const auto gone = let_go(std::move(packet.mapped()), !drops);
+  go_on();
+  if (!gone) return std::unexpected(gone.error());
   return 0;
 }
 
@@ -227,6 +248,11 @@ result<void> capture_queue::let_go(waiting_packet&& packet, bool accepted) {
 std::optional<error> capture_queue::take_error() {
   const std::lock_guard locked(mutex_);
   return std::exchange(error_, std::nullopt);
+}
+
+bool capture_queue::holds_back() const {
+  const std::lock_guard locked(mutex_);
+  return held_back_;
 }
 
 std::size_t capture_queue::waiting() const {

@@ -31,6 +31,9 @@ class capture_handle;
 /// packets in the same places, whatever the speed of the machine, and its descriptor is readable as long as there are
 /// some. Everything is done by the thread that asks for it.
 ///
+/// A packet that finds the queue full is held back, and with it those behind it, until a place is free: nothing is lost
+/// because a thread was slow. Only a reader that waits where nobody could give a verdict meanwhile loses it.
+///
 /// A mark, an empty message, stands where there is nothing else to read but something to learn by reading: that the
 /// file is at its end, or that its next packet has to be waited for, as in a pipe.
 class capture_queue final : public shared_between_handles {
@@ -51,8 +54,10 @@ class capture_queue final : public shared_between_handles {
   void taken(const capture_handle& who);
   /// The mark was received. Returns what to wait for before the next call of advance; nullopt: it is the end.
   [[nodiscard]] std::optional<int> mark_taken(const capture_handle& who);
-  /// Where nothing is left to read: lets the next packet come, or sets the mark.
-  void advance(const capture_handle& who);
+  /// Where nothing is left to read: lets the next packet come, or sets the mark. `loses`: what finds the queue full is
+  /// lost, and not held back.
+  void advance(const capture_handle& who, bool loses = false);
+  [[nodiscard]] bool holds_back() const;
 
   /// 0, or ENOENT or EINVAL, which is told over the socket too. Errors: those of writing what passes.
   [[nodiscard]] result<int> decide(const capture_handle& who, const verdict_note& asked,
@@ -66,13 +71,17 @@ class capture_queue final : public shared_between_handles {
 
   void before_fork() override { mutex_.lock(); }
   void after_fork_in_parent() override { mutex_.unlock(); }
-  void after_fork_in_child() override { mutex_.unlock(); }
+  void after_fork_in_child() override {
+    reads_ = false;
+    mutex_.unlock();
+  }
 
  private:
   struct member {
     capture_handle* who = nullptr;
     std::optional<netlink::outbox> out;
     copy_parameters copies;
+    bool listens = false;    ///< it had a mode: before, nothing arrives for its sake
     std::size_t unread = 0;  ///< messages
     bool marked = false;
   };
@@ -87,9 +96,10 @@ class capture_queue final : public shared_between_handles {
 
   capture_queue(capture_reader&& from, bool wait_at_end);
   member& member_of(const capture_handle& who) noexcept;
-  void refill(member& who);
-  [[nodiscard]] bool arrive();
-  void take_in(const packet& next);
+  void refill(member& who, bool loses = false);
+  void go_on() noexcept;
+  [[nodiscard]] bool arrive(bool loses);
+  [[nodiscard]] bool take_in(const packet& next, bool loses);
   /// Under a new id.
   void enqueue(std::size_t index, waiting_packets::node_type&& made);
   void post(member& who, std::span<const unsigned char> message);
@@ -105,6 +115,8 @@ class capture_queue final : public shared_between_handles {
   std::optional<error> error_;
   std::optional<batch> arriving_;
   std::size_t next_arriving_ = 0;
+  bool held_back_ = false;         ///< that one, as the queue is full
+  bool reads_ = true;              ///< not in a child of fork(2) that only gives verdicts: its parent has what arrives
   std::array<member, 2> members_;  ///< IPv4, IPv6
   waiting_packets waiting_;
   std::uint32_t last_id_ = 0;
