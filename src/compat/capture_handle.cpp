@@ -163,7 +163,7 @@ ssize_t capture_handle::deliver(const netlink::datagram& received, std::span<uns
 
 int capture_handle::report_end() {
   const netlink::cancellation_off uninterrupted;
-  const auto why = queue_->take_error();
+  const auto why = queue_->take_error(*this);
   queue_->advance(*this);
   if (!why) return fail(IPQ_ERR_NLEOF, "read", "the capture is at its end");
   errno = why->code.value();

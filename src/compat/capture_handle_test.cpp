@@ -417,6 +417,28 @@ TEST_F(capture_handle_test, damage_is_told_before_a_handle_waits_for_ever) {
   EXPECT_EQ(errno, EBADMSG);
 }
 
+TEST_F(capture_handle_test, damage_is_told_to_both_handles) {
+  std::string damaged = capture_bytes().pcap(raw_ip).frame(udp4(10), 1).frame(udp6(10), 2).data;
+  for (const char* const then : {"", ",then=wait"}) {
+    capture_path = folder.write("in.pcap", damaged + "cut");
+    auto four = listen(then), six = listen(then, ipv6);
+    for (const auto* h : {&four, &six}) {
+      ASSERT_GT(read(*h), 0);
+      EXPECT_EQ(decide(*h, accept), 40);
+    }
+    for (const auto* h : {&four, &six}) {
+      EXPECT_TRUE(is_readable(*h));
+      EXPECT_EQ(read(*h), -1);
+      EXPECT_EQ(errno, EBADMSG);
+      if (*then == '\0') {
+        expect_end(*h);
+      } else {
+        EXPECT_FALSE(is_readable(*h));
+      }
+    }
+  }
+}
+
 TEST_F(capture_handle_test, bare_headers_and_the_longest_packet_arrive_whole) {
   const std::string longest = udp4(65'535 - 28, 'l');
   capture_path = capture({udp4(0), longest});

@@ -97,7 +97,7 @@ void capture_queue::refill(member& who, bool loses) {
   while (who.listens && who.unread == 0 && !ended_ && arrive(loses)) {
   }
   if (who.unread != 0 || who.marked) return;
-  if (ended_ ? wait_at_end_ && !error_ : held_back_ || !who.listens) return;
+  if (ended_ ? wait_at_end_ && (!error_ || who.told) : held_back_ || !who.listens) return;
   who.out->post({});
   who.marked = true;
 }
@@ -245,9 +245,9 @@ result<void> capture_queue::let_go(waiting_packet&& packet, bool accepted) {
   return from_.flush();
 }
 
-std::optional<error> capture_queue::take_error() {
+std::optional<error> capture_queue::take_error(const capture_handle& who) {
   const std::lock_guard locked(mutex_);
-  return std::exchange(error_, std::nullopt);
+  return std::exchange(member_of(who).told, true) ? std::nullopt : error_;
 }
 
 bool capture_queue::holds_back() const {

@@ -63,8 +63,8 @@ class capture_queue final : public shared_between_handles {
   [[nodiscard]] result<int> decide(const capture_handle& who, const verdict_note& asked,
                                    std::optional<std::uint32_t> mark, std::span<const std::byte> replacement);
 
-  /// Why there is nothing more to read, once; nullopt: the file is at its end.
-  [[nodiscard]] std::optional<error> take_error();
+  /// Why there is nothing more to read, once to each handle; nullopt: the file is at its end.
+  [[nodiscard]] std::optional<error> take_error(const capture_handle& who);
 
   [[nodiscard]] std::size_t waiting() const;
   [[nodiscard]] std::uint32_t lost_queue_full() const;
@@ -84,6 +84,7 @@ class capture_queue final : public shared_between_handles {
     bool listens = false;    ///< it had a mode: before, nothing arrives for its sake
     std::size_t unread = 0;  ///< messages
     bool marked = false;
+    bool told = false;  ///< of the error
   };
   struct waiting_packet {
     held_packet held = {nullptr, 0, false};
