@@ -75,7 +75,7 @@ error=$(LIBIPQ_SOURCE=capture:$folder/packed "$1" 2>&1) && failed "a packed file
 
 # In the terms of the program, what is wrong.
 error=$(LIBIPQ_SOURCE=capture:$folder/missing "$1" 2>&1) && failed "a file that is not there"
-[ "$error" = 'passer: LIBIPQ_SOURCE: open capture: No such file or directory: No such file or directory' ] ||
+[ "$error" = "passer: LIBIPQ_SOURCE: open $folder/missing: No such file or directory" ] ||
   failed "a file that is not there: $error"
 error=$(LIBIPQ_SOURCE="file" "$1" 2>&1) && failed "a source that is none"
 [[ $error == 'passer: LIBIPQ_SOURCE=file: expected capture:'* ]] || failed "a source that is none: $error"

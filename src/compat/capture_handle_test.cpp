@@ -527,17 +527,27 @@ TEST_F(capture_handle_test, output_that_can_not_be_begun_is_told_at_once) {
   source = "capture:" + capture_path + ",/dev/full";
   EXPECT_EQ(create(), nullptr);
   EXPECT_EQ(errno, ENOSPC);
-  EXPECT_STREQ(ipq_errstr(), "LIBIPQ_SOURCE: write output: No space left on device");
+  EXPECT_STREQ(ipq_errstr(), "LIBIPQ_SOURCE: write /dev/full: No space left on device");
 }
 
 TEST_F(capture_handle_test, source_that_can_not_be_opened_is_named) {
-  source = "capture:" + (folder / "missing.pcap");
-  EXPECT_EQ(create(), nullptr);
+  const auto refused_with = [&](const std::string& files) {
+    source = "capture:" + files;
+    EXPECT_EQ(create(), nullptr);
+    return std::string(ipq_errstr());
+  };
+  const std::string missing = folder / "missing.pcap";
+  EXPECT_EQ(refused_with(missing), "LIBIPQ_SOURCE: open " + missing + ": No such file or directory");
   EXPECT_EQ(errno, ENOENT);
-  EXPECT_NE(std::string(ipq_errstr()).find("LIBIPQ_SOURCE: open "), std::string::npos) << ipq_errstr();
-  EXPECT_NE(std::string(ipq_errstr()).find("No such file or directory"), std::string::npos) << ipq_errstr();
-  source = "capture:" + folder.write("text", "no capture at all, and long enough for a header");
-  EXPECT_EQ(create(), nullptr);
+  EXPECT_EQ(refused_with(capture_path + "," + missing + "/out"),
+            "LIBIPQ_SOURCE: open " + missing + "/out: No such file or directory");
+  EXPECT_EQ(refused_with(capture_path + "," + capture_path),
+            "LIBIPQ_SOURCE: open " + capture_path + ": Invalid argument: it is the file that is read");
+  const std::string longer(100, 'x');
+  EXPECT_EQ(refused_with(longer + "/in"),
+            "LIBIPQ_SOURCE: open ..." + longer.substr(0, 77) + "/in: No such file or directory");
+  const std::string text = folder.write("text", "no capture at all, and long enough for a header");
+  EXPECT_TRUE(refused_with(text).starts_with("LIBIPQ_SOURCE: read " + text + ": Bad message: ")) << ipq_errstr();
   EXPECT_EQ(errno, EBADMSG);
 }
 

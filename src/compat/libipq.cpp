@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 #include "compat/error.hpp"
 #include "compat/handle.hpp"
@@ -143,8 +144,11 @@ IPQ_EXPORT void ipq_perror(const char* s) {
   deferred([=] {
     const int system_error = errno;
     std::fputs(s != nullptr ? s : "ERROR", stderr);
-    if (compat::thread_error() != IPQ_ERR_NONE) std::fprintf(stderr, ": %s", compat::thread_error_text());
-    if (system_error != 0) std::fprintf(stderr, ": %s", std::strerror(system_error));
+    const std::string_view text = compat::thread_error() != IPQ_ERR_NONE ? compat::thread_error_text() : "";
+    if (!text.empty()) std::fprintf(stderr, ": %s", text.data());
+    // The text about a setting may say it already.
+    const char* const cause = system_error != 0 ? std::strerror(system_error) : "";
+    if (*cause != '\0' && !text.contains(cause)) std::fprintf(stderr, ": %s", cause);
     return std::fputc('\n', stderr);
   });
 }

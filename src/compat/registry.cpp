@@ -110,6 +110,23 @@ void watch_forks() noexcept {
   static_cast<void>(registered);
 }
 
+/// What tells paths apart is at their end, and what is wrong must have room behind it.
+std::string shorten_path(const std::string& path) {
+  constexpr std::size_t shown = 80;
+  return path.size() <= shown ? path : "..." + path.substr(path.size() - shown);
+}
+
+/// "open in.pcap: No such file or directory": which of the two files it is about.
+std::string describe(const error& why, const capture_settings& files) {
+  constexpr std::string_view input = " capture", output = " output";
+  const std::string_view operation = why.operation;
+  const bool of_input = operation.ends_with(input);
+  std::string said = why.message();
+  if (!of_input && !operation.ends_with(output)) return said;
+  const std::size_t length = (of_input ? input : output).size() - 1;
+  return said.replace(operation.size() - length, length, shorten_path(of_input ? files.in : files.out));
+}
+
 std::nullptr_t refuse(int number, int error) noexcept {
   set_thread_error(number);
   errno = error;
@@ -146,7 +163,7 @@ handle* create_handle(std::uint32_t flags, std::uint32_t protocol, const netlink
   }
   if (const auto opened = created->open(options->queue, partner(entry_of(protocol != ipv6))); !opened) {
     if (!options->capture) return refuse(IPQ_ERR_SOCKET, opened.error().code.value());
-    set_thread_error(std::string_view("LIBIPQ_SOURCE: " + opened.error().message()));
+    set_thread_error(std::string_view("LIBIPQ_SOURCE: " + describe(opened.error(), *options->capture)));
     errno = opened.error().code.value();
     return nullptr;
   }
