@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The reader on files that are not as they should be: everything before the damage is given, and its place is told.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 #include <string>
 #include <vector>
@@ -73,6 +76,44 @@ TEST_F(damage_test, refuses_what_is_no_capture_and_says_what_is_wrong) {
   EXPECT_EQ(capture_reader::open(folder / "nowhere").error().message(), "open capture: No such file or directory");
   EXPECT_EQ(capture_reader::open("/").error().message(), "open capture: Is a directory");
   EXPECT_EQ(capture_reader::open("/dev/null")->receive().error().message(), "read capture: Bad message: it is empty");
+}
+
+/// What the program did not open and closed: the number of the file at `path` is given to another one.
+void take_number(const std::string& path, int other) {
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code none;
+    if (std::filesystem::read_symlink(each.path(), none) != path) continue;
+    ASSERT_GE(::dup2(other, std::stoi(each.path().filename())), 0);
+    return;
+  }
+  FAIL() << path << " is not open";
+}
+
+TEST_F(damage_test, file_that_took_the_number_of_another_is_let_alone) {
+  const std::string in = folder.write("in", capture_bytes().pcap(101).frame(udp4(200'000)).frame(udp4(200'000)).data);
+  const std::string out = folder / "out", other = folder.write("other", "the program's own");
+  auto from = capture_reader::open(in, {.passed = out});
+  ASSERT_TRUE(from);
+  const auto first = from->receive();
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(from->flush());
+  const int own = ::open(other.c_str(), O_RDWR | O_CLOEXEC);
+  take_number(in, own);
+  take_number(out, own);
+  ASSERT_TRUE(from->set_verdict((*first)[0], verdict::accept()));
+  const auto written = from->flush();
+  ASSERT_FALSE(written);
+  EXPECT_EQ(
+      written.error().message(),
+      "write output, packet 1 at byte 24: Bad file descriptor: the program closed this descriptor of the library");
+  const auto second = from->receive();
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().message(),
+            "read capture, packet 2 at byte 262168: Bad file descriptor: the program closed this descriptor of the "
+            "library");
+  EXPECT_EQ(std::filesystem::file_size(other), 17U);
+  EXPECT_EQ(::lseek(own, 0, SEEK_CUR), 0);
+  ::close(own);
 }
 
 TEST_F(damage_test, gives_what_is_before_the_cut_wherever_a_file_is_cut) {

@@ -36,7 +36,7 @@ class input {
   [[nodiscard]] static result<input> open(const std::string& path);
 
   /// Up to to.size() bytes, 0 at the end. Errors: EAGAIN nothing is there yet; EBADMSG the packed data is damaged or
-  /// cut; those of read(2).
+  /// cut; EBADF the program closed its descriptor; those of read(2).
   [[nodiscard]] result<std::size_t> read(std::span<std::byte> to);
 
   [[nodiscard]] int fd() const noexcept { return file_.fd(); }
@@ -55,7 +55,7 @@ class input {
   result<bool> look_at_beginning();
   result<std::size_t> read_packed(std::span<std::byte> to);
 
-  descriptor file_;
+  unseen_descriptor file_;
   bool waits_;
   std::uint64_t size_;
   std::uint64_t position_ = 0;

@@ -73,6 +73,11 @@ result<output> output::adopt(descriptor opened) {
 }
 
 result<std::size_t> output::write(std::span<const std::byte> rest) const noexcept {
+  if (!file_.is_there()) {
+    auto gone = failed("write output", EBADF);
+    gone.error().advice = closed_unseen;
+    return gone;
+  }
   const without_write_signals quiet;
   for (;;) {
     const ssize_t count = ::write(file_.fd(), rest.data(), rest.size());
@@ -91,7 +96,7 @@ result<void> output::flush() {
     const auto count = write(std::span(buffer_).subspan(sent_, used_ - sent_));
     if (!count) {
       // A full disk takes a part: a record that is cut is taken back, and written again by the next call.
-      if (regular_ && sent_ != 0) {
+      if (regular_ && sent_ != 0 && file_.is_there()) {
         const off_t whole = ::lseek(file_.fd(), 0, SEEK_CUR) - static_cast<off_t>(sent_);
         if (whole >= 0 && ::ftruncate(file_.fd(), whole) == 0 && ::lseek(file_.fd(), whole, SEEK_SET) == whole) {
           sent_ = 0;

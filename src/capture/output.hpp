@@ -36,7 +36,8 @@ class output {
   [[nodiscard]] std::uint64_t size() const noexcept { return written_ + used_; }
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
-  /// Writes what is there. Errors: those of write(2); nothing is lost then, the next call tries again.
+  /// Writes what is there. Errors: EBADF the program closed its descriptor; those of write(2); nothing is lost then,
+  /// the next call tries again.
   result<void> flush();
 
  private:
@@ -46,7 +47,7 @@ class output {
   }
   result<std::size_t> write(std::span<const std::byte> rest) const noexcept;
 
-  descriptor file_;
+  unseen_descriptor file_;
   bool regular_;
   std::vector<std::byte> buffer_;
   std::size_t used_ = 0;       ///< of buffer_

@@ -34,7 +34,7 @@ class readiness {
       : all_(std::move(all)), timer_(std::move(timer)), stopped_(std::move(stopped)), input_(input) {}
   void set(state wanted, clock::time_point when) noexcept;
 
-  descriptor all_, timer_, stopped_;
+  unseen_descriptor all_, timer_, stopped_;
   int input_;
   state now_ = state::none;
   clock::time_point when_{};

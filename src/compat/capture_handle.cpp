@@ -97,6 +97,7 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
         errno = errno_before;
         continue;
       }
+      if (queue_->is_cut_off(*this)) return report_cut_off();
       if (timeout < 0) return timed_out();
       if (timeout > 0) {
         if (!deadline) deadline = clock::now() + std::chrono::microseconds(timeout);
@@ -119,6 +120,7 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
     if (!received) return fail(IPQ_ERR_RECV, "read");
     errno = errno_before;
     if (received->length != 0) return deliver(*received, into);
+    if (queue_->is_cut_off(*this)) return report_cut_off();  // and this was the end of the stream
     // The mark. What was refused after it was set comes before it all the same.
     const auto input = queue_->mark_taken(*this);
     const auto behind = readable_.receive(bytes, netlink::waiting::not_at_all);
@@ -159,6 +161,11 @@ ssize_t capture_handle::deliver(const netlink::datagram& received, std::span<uns
   }
   if (received.truncated) return fail(IPQ_ERR_RTRUNC, "read");
   return static_cast<ssize_t>(received.length);
+}
+
+int capture_handle::report_cut_off() noexcept {
+  errno = EBADF;
+  return fail(IPQ_ERR_RECV, "read", "the program closed a descriptor of the library");
 }
 
 int capture_handle::report_end() {

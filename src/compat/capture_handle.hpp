@@ -34,6 +34,7 @@ class capture_handle final : public handle {
 
   ssize_t deliver(const netlink::datagram& received, std::span<unsigned char> into);
   int report_end();
+  int report_cut_off() noexcept;
 
   std::shared_ptr<capture_queue> queue_;
   netlink::socket readable_;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // libipq on a capture: what ip_queue promised, without a kernel. The programs' own functions are called.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <libipq/libipq.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -594,6 +596,40 @@ TEST_F(capture_handle_test, child_of_a_fork_may_go_on_with_the_capture) {
   EXPECT_EQ(status, 0);
   h.reset();
   EXPECT_EQ(passed().size(), 3U);
+}
+
+TEST_F(capture_handle_test, files_of_a_program_that_closed_what_it_did_not_open_are_let_alone) {
+  // Where a parent has the other ends yet, and where nobody has them.
+  for (const bool inherits : {true, false}) {
+    owned_handle h;
+    if (inherits) h = listen(out);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!inherits) h = listen(out);
+      for (int fd = 3; fd < 256; ++fd) {
+        if (fd != h->fd) ::close(fd);
+      }
+      std::vector<int> files;
+      while (files.size() < 16) {
+        files.push_back(::open((folder / std::to_string(files.size())).c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600));
+      }
+      bool good = read(h) > 0;  // it had come
+      good =
+          good && decide(h, accept) == -1 && errno == EBADF &&
+          std::string_view(ipq_handle_errstr(h.get())).ends_with("the program closed this descriptor of the library");
+      for (const int timeout : {0, 1000, -1}) good = good && read(h, timeout) == -1 && errno == EBADF;
+      good = good && ipq_set_mode(h.get(), IPQ_COPY_META, 0) == 56 && ipq_set_mode(h.get(), 3, 0) == 56;
+      h.reset();
+      for (const int fd : files) {
+        struct stat about {};
+        good = good && ::fstat(fd, &about) == 0 && about.st_size == 0 && ::lseek(fd, 0, SEEK_CUR) == 0;
+      }
+      ::_exit(good ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
 }
 
 TEST_F(capture_handle_test, settings_are_those_of_every_handle) {

@@ -37,6 +37,10 @@ capture_queue::member& capture_queue::member_of(const capture_handle& who) noexc
   return members_[index_of(who.ipv6())];
 }
 
+const capture_queue::member& capture_queue::member_of(const capture_handle& who) const noexcept {
+  return members_[index_of(who.ipv6())];
+}
+
 result<netlink::socket> capture_queue::join(capture_handle& who) {
   auto opened = netlink::outbox::open();
   if (!opened) return std::unexpected(opened.error());
@@ -93,6 +97,7 @@ void capture_queue::advance(const capture_handle& who, bool loses) {
 }
 
 void capture_queue::refill(member& who, bool loses) {
+  if (!who.out->is_there()) return;
   who.out->flush();
   while (who.listens && who.unread == 0 && !ended_ && arrive(loses)) {
   }
@@ -187,6 +192,7 @@ void capture_queue::enqueue(std::size_t index, waiting_packets::node_type&& made
 }
 
 void capture_queue::post(member& who, std::span<const unsigned char> message) {
+  if (!who.out->is_there()) return;
   who.out->post(std::as_bytes(message));
   ++who.unread;
 }
@@ -248,6 +254,11 @@ result<void> capture_queue::let_go(waiting_packet&& packet, bool accepted) {
 std::optional<error> capture_queue::take_error(const capture_handle& who) {
   const std::lock_guard locked(mutex_);
   return std::exchange(member_of(who).told, true) ? std::nullopt : error_;
+}
+
+bool capture_queue::is_cut_off(const capture_handle& who) const {
+  const std::lock_guard locked(mutex_);
+  return !member_of(who).out->is_there();
 }
 
 bool capture_queue::holds_back() const {

@@ -58,6 +58,8 @@ class capture_queue final : public shared_between_handles {
   /// lost, and not held back.
   void advance(const capture_handle& who, bool loses = false);
   [[nodiscard]] bool holds_back() const;
+  /// The program closed the descriptor that messages come through: nothing will come.
+  [[nodiscard]] bool is_cut_off(const capture_handle& who) const;
 
   /// 0, or ENOENT or EINVAL, which is told over the socket too. Errors: those of writing what passes.
   [[nodiscard]] result<int> decide(const capture_handle& who, const verdict_note& asked,
@@ -97,13 +99,14 @@ class capture_queue final : public shared_between_handles {
 
   capture_queue(capture_reader&& from, bool wait_at_end);
   member& member_of(const capture_handle& who) noexcept;
+  const member& member_of(const capture_handle& who) const noexcept;
   void refill(member& who, bool loses = false);
   void go_on() noexcept;
   [[nodiscard]] bool arrive(bool loses);
   [[nodiscard]] bool take_in(const packet& next, bool loses);
   /// Under a new id.
   void enqueue(std::size_t index, waiting_packets::node_type&& made);
-  void post(member& who, std::span<const unsigned char> message);
+  static void post(member& who, std::span<const unsigned char> message);
   void refuse(member& who, int code, const request_note& note);
   [[nodiscard]] std::uint32_t limit() const noexcept;
   [[nodiscard]] bool fail_open() const noexcept;

@@ -33,7 +33,7 @@ void outbox::flush() {
 }
 
 result<datagram> outbox::take_back(std::span<std::byte> into) {
-  auto received = writer_.receive(into, waiting::not_at_all);
+  auto received = writer_->receive(into, waiting::not_at_all);
   // ECONNRESET comes before the end, where the reader has left something unread.
   if (received ? received->length == 0 : !received.error().is(EAGAIN)) {
     hung_up_ = true;
@@ -43,7 +43,7 @@ result<datagram> outbox::take_back(std::span<std::byte> into) {
 }
 
 bool outbox::send(std::span<const std::byte> message) const {
-  const auto sent = writer_.send(message);
+  const auto sent = writer_->send(message);
   // EPIPE: the reader has closed its end and reads no more.
   return sent || !(sent.error().is(EAGAIN) || sent.error().is(ENOBUFS));
 }

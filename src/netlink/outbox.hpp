@@ -26,11 +26,15 @@ class outbox {
   void post(std::span<const std::byte> message);
   void flush();
 
+  /// Whether the process has the descriptor yet: a program may close what it did not open. A system call; without it
+  /// nothing may be done here.
+  [[nodiscard]] bool is_there() const noexcept { return writer_.is_there(); }
+
   /// A message that was sent over the reader's end, which is for receiving. EAGAIN: there is none.
   [[nodiscard]] result<datagram> take_back(std::span<std::byte> into);
 
   /// For poll(2): writable when some of the backlog may fit, readable when something may be taken back.
-  [[nodiscard]] int fd() const noexcept { return writer_.fd(); }
+  [[nodiscard]] int fd() const noexcept { return writer_->fd(); }
   [[nodiscard]] short events() const noexcept {
     return static_cast<short>((backlog_.empty() ? 0 : POLLOUT) | (hung_up_ ? 0 : POLLIN));
   }
@@ -39,7 +43,7 @@ class outbox {
   explicit outbox(socket&& writer) noexcept : writer_(std::move(writer)) {}
   [[nodiscard]] bool send(std::span<const std::byte> message) const;
 
-  socket writer_;
+  unseen_socket writer_;
   bool hung_up_ = false;
   std::list<std::vector<std::byte>> backlog_;  ///< no deque: that has memory also when it is empty
 };
