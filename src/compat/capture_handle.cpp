@@ -2,6 +2,7 @@
 #include "compat/capture_handle.hpp"
 
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,14 +20,17 @@ namespace {
 
 constexpr std::chrono::milliseconds look_again(100);
 
-/// Whether nobody else could give a verdict while this thread waits.
-bool is_alone() noexcept {
+/// Whether nobody else could give a verdict while this thread waits: no other thread, and no child that lives.
+bool is_alone(bool has_children) noexcept {
   constexpr nlink_t of_one_thread = 3;
   const int kept = errno;
   struct stat threads {};
-  const bool one = ::stat("/proc/self/task", &threads) != 0 || threads.st_nlink <= of_one_thread;
+  bool alone = ::stat("/proc/self/task", &threads) != 0 || threads.st_nlink <= of_one_thread;
+  siginfo_t state{};
+  // Who has ended can't stop, so that this is an error where all have.
+  if (has_children) alone = alone && ::waitid(P_ALL, 0, &state, WSTOPPED | WNOHANG | WNOWAIT) != 0;
   errno = kept;
-  return one;
+  return alone;
 }
 
 }  // namespace
@@ -93,7 +97,7 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
     if (!received && received.error().is(EAGAIN)) {
       if (!std::exchange(advanced, true)) {
         const netlink::cancellation_off uninterrupted;
-        queue_->advance(*this, timeout == 0 && is_alone());
+        queue_->advance(*this, timeout == 0 && is_alone(queue_->has_children()));
         errno = errno_before;
         continue;
       }
@@ -108,7 +112,7 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
         return fail(IPQ_ERR_RECV, "read");
       }
       if (queue_->holds_back()) {
-        // Until another thread decides, or has ended and won't.
+        // Until another thread or a child decides, or has ended and won't.
         const auto ready = readable_.wait_readable(clock::now() + look_again);
         if (!ready && !ready.error().is(ETIMEDOUT)) return fail(IPQ_ERR_RECV, "read");
         errno = errno_before;
@@ -122,7 +126,11 @@ ssize_t capture_handle::read(std::span<unsigned char> into, int timeout) try {
     if (received->length != 0) return deliver(*received, into);
     if (queue_->is_cut_off(*this)) return report_cut_off();  // and this was the end of the stream
     // The mark. What was refused after it was set comes before it all the same.
-    const auto input = queue_->mark_taken(*this);
+    std::optional<int> input;
+    {
+      const netlink::cancellation_off uninterrupted;
+      input = queue_->mark_taken(*this);
+    }
     const auto behind = readable_.receive(bytes, netlink::waiting::not_at_all);
     errno = errno_before;
     if (behind && behind->length != 0) return deliver(*behind, into);

@@ -2,6 +2,8 @@
 // libipq on a capture: when packets arrive, and which are lost.
 #include <gtest/gtest.h>
 #include <libipq/libipq.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -129,6 +131,108 @@ TEST_F(capture_limit_test, end_comes_also_when_the_queue_is_full) {
   auto h = listen();
   for (int i = 0; i < 4; ++i) ASSERT_GT(read(h), 0);
   expect_end(h);
+}
+
+TEST_F(capture_limit_test, what_children_decide_makes_room) {
+  others = {{"LIBIPQ_MAX_LENGTH", "4"}};
+  capture_path = capture(std::vector(20, udp4(3)));
+  // Each waited for, and all at once.
+  for (const bool one_by_one : {true, false}) {
+    auto h = listen(out);
+    std::size_t seen = 0;
+    while (read(h) > 0) {
+      ++seen;
+      const pid_t child = ::fork();
+      if (child == 0) {
+        if (!one_by_one) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        ::_exit(decide(h, accept) == 40 ? 0 : 1);
+      }
+      if (one_by_one) ::waitpid(child, nullptr, 0);
+    }
+    EXPECT_EQ(seen, 20U);
+    expect_end(h);
+    while (::waitpid(-1, nullptr, 0) > 0) {
+    }
+    EXPECT_EQ(passed().size(), 20U);
+    ipq_status status{};
+    EXPECT_EQ(ipq_get_status(h.get(), &status, sizeof status), 0);
+    EXPECT_EQ(status.length, 0U);
+  }
+}
+
+/// A child that decides the packet read when its parent lets it.
+class deciding_child {
+ public:
+  template <class Decide>
+  explicit deciding_child(Decide decide) {
+    EXPECT_EQ(::pipe(ends_), 0);
+    child_ = ::fork();
+    if (child_ != 0) return;
+    ::close(ends_[1]);
+    char none = 0;
+    ::_exit(::read(ends_[0], &none, 1) == 0 && decide() == 40 ? 0 : 1);
+  }
+  void let_decide() {
+    for (const int end : ends_) ::close(end);
+    int status = -1;
+    EXPECT_EQ(::waitpid(child_, &status, 0), child_);
+    EXPECT_EQ(status, 0);
+  }
+
+ private:
+  int ends_[2] = {-1, -1};
+  pid_t child_ = -1;
+};
+
+TEST_F(capture_limit_test, descriptor_tells_that_a_child_made_room) {
+  others = {{"LIBIPQ_MAX_LENGTH", "1"}};
+  auto h = listen();
+  ASSERT_GT(read(h), 0);
+  EXPECT_FALSE(is_readable(h));
+  deciding_child child([&] { return decide(h, accept) + ipq_destroy_handle(h.release()); });
+  EXPECT_EQ(read(h, 1), 0);
+  EXPECT_FALSE(is_readable(h));
+  child.let_decide();
+  EXPECT_TRUE(is_readable(h));
+  ASSERT_GT(read(h, 1), 0);
+  EXPECT_EQ(payload_read(), udp4(20, 'b'));
+}
+
+TEST_F(capture_limit_test, packet_is_decided_by_one_process) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  for (int i = 0; i < 2; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(decide(h, accept) == 40 ? 0 : 1);
+    ::waitpid(child, nullptr, 0);
+  }
+  EXPECT_EQ(decide(h, accept), 40);
+  std::size_t refused = 0;
+  while (read(h) > 0) refused += error_read() == ENOENT ? 1 : 0;
+  EXPECT_EQ(refused, 2U);
+  EXPECT_EQ(passed().size(), 1U);
+}
+
+TEST_F(capture_limit_test, parent_that_destroys_its_handle_leaves_the_packets_to_its_child) {
+  auto h = listen(out);
+  ASSERT_GT(read(h), 0);
+  deciding_child child([&] { return decide(h, accept); });
+  h.reset();
+  child.let_decide();
+  EXPECT_EQ(passed(), std::vector{udp4(10, 'a')});
+}
+
+TEST_F(capture_limit_test, reader_whose_children_have_ended_waits_for_nobody) {
+  others = {{"LIBIPQ_MAX_LENGTH", "2"}};
+  capture_path = capture(std::vector(5, udp4(3)));
+  auto h = listen();
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  std::size_t seen = 0;
+  while (read(h) > 0) ++seen;
+  EXPECT_EQ(seen, 2U);
+  EXPECT_EQ(stats(h).lost_queue_full, 3U);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST_F(capture_limit_test, handle_that_goes_makes_room_for_the_other) {

@@ -56,7 +56,12 @@ void capture_queue::leave(const capture_handle& who) {
   const std::lock_guard locked(mutex_);
   member_of(who) = {};
   const std::uint8_t family = who.ipv6() ? family_ipv6 : family_ipv4;
-  std::erase_if(waiting_, [&](const auto& each) { return each.second.facts.family == family; });
+  std::erase_if(waiting_, [&](const auto& each) {
+    if (each.second.facts.family != family) return false;
+    // Another process may decide it yet.
+    if (reads_ && !has_children_) static_cast<void>(places_.give_up(each.second.place, each.first));
+    return true;
+  });
   go_on();
 }
 
@@ -85,7 +90,9 @@ void capture_queue::taken(const capture_handle& who) {
 
 std::optional<int> capture_queue::mark_taken(const capture_handle& who) {
   const std::lock_guard locked(mutex_);
-  member_of(who).marked = false;
+  member& reader = member_of(who);
+  reader.marked = false;
+  if (held_back_) refill(reader);  // a child has made room
   return ended_ ? std::nullopt : std::optional(from_.fd());
 }
 
@@ -115,6 +122,15 @@ void capture_queue::go_on() noexcept try {
   }
 } catch (const std::bad_alloc&) {
   // The next read tries again.
+}
+
+/// What comes next it alone can tell.
+void capture_queue::wake_parent() noexcept try {
+  for (member& each : members_) {
+    if (each.who != nullptr && each.out->is_there()) each.out->post({});
+  }
+} catch (const std::bad_alloc&) {
+  // It looks again after a while.
 }
 
 /// False: the next packet is not there yet, or is held back.
@@ -151,7 +167,7 @@ bool capture_queue::take_in(const packet& next, bool loses) {
     }
     return true;  // unanswered, which drops it
   }
-  if (waiting_.size() >= limit()) {
+  if (is_full()) {
     if (!loses) return false;
     ++lost_;
     if (fail_open()) static_cast<void>(from_.set_verdict(next, verdict::accept()));
@@ -173,11 +189,20 @@ bool capture_queue::take_in(const packet& next, bool loses) {
   return true;
 }
 
+bool capture_queue::is_full() {
+  if (waiting_.size() < limit()) return false;
+  if (!has_children_) return true;
+  places_.want();  // and then looks
+  std::erase_if(waiting_, [&](const auto& each) { return !places_.has(each.second.place, each.first); });
+  return waiting_.size() >= limit();
+}
+
 void capture_queue::enqueue(std::size_t index, waiting_packets::node_type&& made) {
   member& whose = members_[index];
   waiting_packet& queued = made.mapped();
   ipq::packet& facts = queued.facts;
   facts.id = made.key() = ++last_id_;
+  queued.place = places_.take(facts.id, limit());
   queued.received = std::min<std::size_t>(queued.payload.size(), whose.copies.range);
   facts.payload = std::span(queued.payload).first(queued.received);
   const auto find = [&](std::uint32_t device, netlink::name_room into) -> std::uint16_t {
@@ -230,6 +255,7 @@ result<int> capture_queue::decide(const capture_handle& who, const verdict_note&
   }
   if (mark) decided.facts.mark = *mark;
   auto packet = waiting_.extract(found);
+  if (!places_.give_up(packet.mapped().place, asked.id)) return refused(ENOENT);
   if (!drops && (asked.value == verdict_queue || asked.value == verdict_repeat)) {
     // Through the same rule once more: it arrives again, or is dropped as what arrives in this mode.
     if (member_of(who).copies.mode != IPQ_COPY_NONE) {
@@ -240,6 +266,7 @@ result<int> capture_queue::decide(const capture_handle& who, const verdict_note&
   }
   const auto gone = let_go(std::move(packet.mapped()), !drops);
   go_on();
+  if (!reads_ && places_.take_want()) wake_parent();
   if (!gone) return std::unexpected(gone.error());
   return 0;
 }
@@ -261,6 +288,11 @@ bool capture_queue::is_cut_off(const capture_handle& who) const {
   return !member_of(who).out->is_there();
 }
 
+bool capture_queue::has_children() const {
+  const std::lock_guard locked(mutex_);
+  return has_children_;
+}
+
 bool capture_queue::holds_back() const {
   const std::lock_guard locked(mutex_);
   return held_back_;
@@ -268,7 +300,8 @@ bool capture_queue::holds_back() const {
 
 std::size_t capture_queue::waiting() const {
   const std::lock_guard locked(mutex_);
-  return waiting_.size();
+  return static_cast<std::size_t>(
+      std::ranges::count_if(waiting_, [&](const auto& each) { return places_.has(each.second.place, each.first); }));
 }
 
 std::uint32_t capture_queue::lost_queue_full() const {

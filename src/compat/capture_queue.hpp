@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "compat/common_places.hpp"
 #include "compat/handle.hpp"
 #include "compat/request_note.hpp"
 #include "compat/settings.hpp"
@@ -58,6 +59,7 @@ class capture_queue final : public shared_between_handles {
   /// lost, and not held back.
   void advance(const capture_handle& who, bool loses = false);
   [[nodiscard]] bool holds_back() const;
+  [[nodiscard]] bool has_children() const;
   /// The program closed the descriptor that messages come through: nothing will come.
   [[nodiscard]] bool is_cut_off(const capture_handle& who) const;
 
@@ -72,9 +74,12 @@ class capture_queue final : public shared_between_handles {
   [[nodiscard]] std::uint32_t lost_queue_full() const;
 
   void before_fork() override { mutex_.lock(); }
-  void after_fork_in_parent() override { mutex_.unlock(); }
+  void after_fork_in_parent() override {
+    has_children_ = true;
+    mutex_.unlock();
+  }
   void after_fork_in_child() override {
-    reads_ = false;
+    has_children_ = reads_ = false;
     mutex_.unlock();
   }
 
@@ -93,6 +98,7 @@ class capture_queue final : public shared_between_handles {
     ipq::packet facts;               ///< without its views
     std::vector<std::byte> payload;  ///< as it is now
     std::size_t received = 0;        ///< bytes of it that the program has seen
+    std::size_t place = 0;           ///< in places_
     bool replaced = false;
   };
   using waiting_packets = std::map<std::uint32_t, waiting_packet>;
@@ -102,8 +108,10 @@ class capture_queue final : public shared_between_handles {
   const member& member_of(const capture_handle& who) const noexcept;
   void refill(member& who, bool loses = false);
   void go_on() noexcept;
+  void wake_parent() noexcept;
   [[nodiscard]] bool arrive(bool loses);
   [[nodiscard]] bool take_in(const packet& next, bool loses);
+  [[nodiscard]] bool is_full();
   /// Under a new id.
   void enqueue(std::size_t index, waiting_packets::node_type&& made);
   static void post(member& who, std::span<const unsigned char> message);
@@ -121,8 +129,10 @@ class capture_queue final : public shared_between_handles {
   std::size_t next_arriving_ = 0;
   bool held_back_ = false;         ///< that one, as the queue is full
   bool reads_ = true;              ///< not in a child of fork(2) that only gives verdicts: its parent has what arrives
+  bool has_children_ = false;      ///< or had, that may give verdicts
   std::array<member, 2> members_;  ///< IPv4, IPv6
-  waiting_packets waiting_;
+  waiting_packets waiting_;        ///< and those that a child has decided, until room is needed
+  common_places places_;
   std::uint32_t last_id_ = 0;
   std::uint32_t lost_ = 0;
   std::vector<unsigned char> message_;
