@@ -201,7 +201,8 @@ class source {
 
 /// Hands every packet to `handler`, whose verdict it gets, until stop(), the end of a capture or an error: `{}` after
 /// the first two. Memory that the kernel lacks for a moment ends nothing (ENOBUFS, ENOMEM; a packet whose replacement
-/// was not sent gets `unanswered`); twice in a row does. Events go unseen, but are counted. What the handler throws
+/// was not sent gets `unanswered`); twice in a row does. A packet that the handler itself holds or decides is left to
+/// that, and what the handler returns for it is passed over. Events go unseen, but are counted. What the handler throws
 /// passes through; its packet, and the rest of the batch, get `unanswered`. A replacement has to outlive the handler's
 /// call, as what it captures does.
 template <std::derived_from<source> Source, class Handler>
@@ -220,9 +221,9 @@ requires std::invocable<Handler&, const packet&> &&
     lacked_memory = false;
     for (const packet& each : *received) {
       const auto given = from.set_verdict(each, handler(each));
+      if (given || given.error().is(EALREADY)) continue;
       // A replacement that can't be used leaves the packet to `unanswered`.
-      if (!given && !given.error().is(EMSGSIZE) && !given.error().is(EINVAL) && !given.error().lacks_memory())
-        return given;
+      if (!given.error().is(EMSGSIZE) && !given.error().is(EINVAL) && !given.error().lacks_memory()) return given;
     }
   }
 }

@@ -115,6 +115,17 @@ TEST(source, serving_goes_on_after_a_replacement_that_cant_be_used_and_ends_with
   EXPECT_TRUE(ended.error().is(EPERM));
 }
 
+TEST(source, handler_may_hold_or_decide_the_packet_itself) {
+  numbers from(3);
+  from.refuse_with(EALREADY);  // as sources do then
+  std::vector<held_packet> later;
+  EXPECT_TRUE(serve(from, [&](const packet& p) {
+    later.push_back(from.hold(p).value());
+    return verdict::drop();
+  }));
+  EXPECT_EQ(later.size(), 3u);
+}
+
 TEST(held_packet, is_decided_once) {
   numbers from(1);
   auto held = from.hold({.id = 7});
