@@ -34,7 +34,8 @@ class owned_packet {
   /// Valid, with its views, as long as this object.
   [[nodiscard]] const packet& get() const& noexcept { return packet_; }
   const packet& get() const&& = delete;
-  [[nodiscard]] const packet* operator->() const noexcept { return &packet_; }
+  [[nodiscard]] const packet* operator->() const& noexcept { return &packet_; }
+  const packet* operator->() const&& = delete;
 
  private:
   void append(std::span<const std::byte> part) { bytes_.insert(bytes_.end(), part.begin(), part.end()); }

@@ -177,4 +177,9 @@ auto wrong() {
 void wrong(ipq::queue& q) {
   for (const ipq::packet& p : *q.receive()) static_cast<void>(p);
 }
+#elif CASE == 31  // bytes that are gone
+// refused: use of deleted function.*operator->|selected deleted operator '->'
+auto wrong(const ipq::packet& p) {
+  return ipq::owned_packet(p)->payload;
+}
 #endif

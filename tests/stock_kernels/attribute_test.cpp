@@ -67,7 +67,8 @@ TEST_F(attribute, class_is_not_told_where_there_is_none) {
   flow4().rule("-A OUTPUT", "NFQUEUE --queue-num 3");
   ipq::queue q = must_open();
   flow4().send("x");
-  EXPECT_FALSE(take(q)->cgroup_classid);
+  const ipq::owned_packet queued = take(q);
+  EXPECT_FALSE(queued->cgroup_classid);
 }
 
 TEST_F(attribute, security_context_that_a_rule_sets) {
@@ -80,12 +81,14 @@ TEST_F(attribute, security_context_that_a_rule_sets) {
   {
     ipq::queue q = must_open({.security_context = true});
     flow4().send("labelled");
-    EXPECT_EQ(take(q)->security_context, "unconfined");
+    const ipq::owned_packet queued = take(q);
+    EXPECT_EQ(queued->security_context, "unconfined");
     EXPECT_EQ(flow4().arrived(), "labelled");
   }
   ipq::queue q = must_open();
   flow4().send("unasked");
-  EXPECT_EQ(take(q)->security_context, "");
+  const ipq::owned_packet queued = take(q);
+  EXPECT_EQ(queued->security_context, "");
 }
 
 TEST_F(attribute, priority_set_by_a_rule_and_by_a_verdict) {
@@ -95,7 +98,8 @@ TEST_F(attribute, priority_set_by_a_rule_and_by_a_verdict) {
   flow4().send("x");
   const ipq::owned_packet queued = take(q, ipq::verdict::accept().with_priority(0x00030004));
   EXPECT_EQ(queued->priority, 0x00010002u);
-  EXPECT_EQ(take(behind)->priority, 0x00030004u);
+  const ipq::owned_packet next = take(behind);
+  EXPECT_EQ(next->priority, 0x00030004u);
 }
 
 // One connection's data, once with the segments that would be sent and once before they are cut.

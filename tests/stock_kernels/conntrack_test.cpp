@@ -94,7 +94,8 @@ TEST_F(connection, is_told_with_every_packet) {
         << "the connection is the sender's, whichever way the packet goes";
 
     packets.send("second");
-    EXPECT_EQ(take(q)->conntrack_info, established);
+    const ipq::owned_packet second = take(q);
+    EXPECT_EQ(second->conntrack_info, established);
   }
 }
 
@@ -139,7 +140,8 @@ TEST_F(connection, gets_the_mark_of_a_verdict) {
   ipq::queue q = must_open({.conntrack = true});
   for (const auto protocol : {ipv4, ipv6}) {
     flow_of(protocol).send("first");
-    EXPECT_EQ(take(q, verdict::accept().with_connmark(mark))->mark, 0u);
+    const ipq::owned_packet first = take(q, verdict::accept().with_connmark(mark));
+    EXPECT_EQ(first->mark, 0u);
     flow_of(protocol).send_back("answer");
     EXPECT_EQ(mark_of(take(q)), mark);
     flow_of(protocol).send("second");

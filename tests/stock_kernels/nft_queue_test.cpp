@@ -148,8 +148,9 @@ TEST_F(nft_statement, is_met_again_after_repeat_unless_the_mark_says_otherwise) 
   nft(chain("ip", "output", 0, "udp dport 5000 mark != 7 queue num 3"));
   ipq::queue q = must_open();
   flow4().send("around");
-  const uint32_t first = take(q, verdict::repeat())->id;
-  EXPECT_NE(take(q, verdict::repeat().with_mark(7))->id, first);
+  const ipq::owned_packet first = take(q, verdict::repeat());
+  const ipq::owned_packet second = take(q, verdict::repeat().with_mark(7));
+  EXPECT_NE(second->id, first->id);
   EXPECT_EQ(flow4().arrived(), "around");
   EXPECT_TRUE(nothing_to_read(q));
 }
@@ -180,7 +181,8 @@ TEST_F(nft_statement, verdict_queue_sends_on_to_another_queue) {
   ipq::queue q = must_open(), other = must_open({.number = 4});
   flow4().send("on");
   take(q, verdict::queue(4));
-  EXPECT_EQ(take(other)->queue, 4);
+  const ipq::owned_packet queued = take(other);
+  EXPECT_EQ(queued->queue, 4);
   EXPECT_EQ(flow4().arrived(), "on");
   flow4().send("bypassed");
   take(q, verdict::queue(9, true));
@@ -240,7 +242,8 @@ TEST_F(iptables_nft, target_nfqueue_with_number_and_bypass) {
     EXPECT_EQ(flow_of(protocol).arrived(), "nobody");
     ipq::queue q = must_open();
     flow_of(protocol).send("queued");
-    EXPECT_EQ(take(q)->family, protocol);
+    const ipq::owned_packet queued = take(q);
+    EXPECT_EQ(queued->family, protocol);
     EXPECT_EQ(flow_of(protocol).arrived(), "queued");
   }
 }
