@@ -133,8 +133,13 @@ class workers::crew {
     try {
       note(work_(queues_[worker], worker));
     } catch (...) {
+      const auto thrown = std::current_exception();
+      if (!thrown) {  // pthread_exit(3) or a cancel, which has to go on
+        stop();
+        throw;
+      }
       const std::lock_guard locked(mutex_);
-      if (outcome_ && !thrown_) thrown_ = std::current_exception();
+      if (outcome_ && !thrown_) thrown_ = thrown;
     }
     stop();
   }

@@ -4,6 +4,7 @@
 #include "ipq/workers.hpp"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
@@ -345,6 +346,14 @@ TEST_F(workers_test, ends_well_when_a_worker_just_returns_or_says_that_it_was_st
     if (worker == 1) return {};
     const auto got = mine.receive();
     return got ? failed("receive", EPROTO) : std::unexpected(got.error());
+  });
+  EXPECT_TRUE(pool.join());
+}
+
+TEST_F(workers_test, worker_that_ends_its_thread_ends_all) {
+  workers pool = must_start(range(), [](queue& mine, std::size_t worker) -> result<void> {
+    if (worker == 0) ::pthread_exit(nullptr);
+    return serve(mine, accept_all);
   });
   EXPECT_TRUE(pool.join());
 }
