@@ -66,9 +66,9 @@ struct queue_options {
   std::chrono::milliseconds verdict_delay{5};
 
   /// For packets that wait when the queue is closed. Where a verdict could not be sent, or one other than accept was
-  /// refused, all are dropped. With accept_waiting what comes from then on passes as well, until the queue is gone, or
-  /// adopted by somebody who has kept the descriptor; but a process that has forked since it opened the queue may lose
-  /// what comes as it closes it.
+  /// refused, or packets have passed this queue by (see below), all are dropped. With accept_waiting what comes from
+  /// then on passes as well, until the queue is gone, or adopted by somebody who has kept the descriptor; but a process
+  /// that has forked since it opened the queue may lose what comes as it closes it.
   enum class closing : std::uint8_t { drop_waiting, accept_waiting };
   closing at_close = closing::drop_waiting;
 };
@@ -77,9 +77,10 @@ struct queue_options {
 ///
 /// Verdicts are collected, and sent together in order of arrival: when the last packet of a batch has its verdict, with
 /// every receive() before it reads or waits, by flush(), and when queue_options::verdict_delay has passed. A run of
-/// equal verdicts goes out as one batch verdict where every earlier packet is decided, so that it can't hit a packet
-/// that is not; and none does once a verdict was refused, as that packet waits on. To know, the thread looks for its
-/// CAP_NET_ADMIN before it sends (capget(2)).
+/// equal verdicts goes out as one batch verdict where every earlier packet is decided and nobody holds one, so that it
+/// can't hit a packet that is not decided. None does any more once a verdict was refused, as that packet waits on (to
+/// know, the thread looks for its CAP_NET_ADMIN before it sends, capget(2)), or once ids are missing that the kernel
+/// does not count as lost, as somebody else has those packets, or nobody.
 ///
 /// fork(2): a packet is its receiver's. Parent and children may receive from one queue, each its own packets, and
 /// events that may be about the others' verdicts. Once a second process has received, verdicts go out one by one for
@@ -101,9 +102,12 @@ class queue final : public source {
   /// packets that wait in the socket; those that the one before has received and not decided get `unanswered` with the
   /// first flush after the first packet, before which they can't be told apart. If not, the queue is bound. Counters
   /// begin at 0, but for the kernel's. Afterwards `fd` is closed, unless there was an error: what waited in the socket
-  /// then belongs to those that the one before has not decided. An event loop has to call try_receive() once before it
+  /// then belongs to those that the one before has not decided. Whoever else has kept a descriptor of the socket must
+  /// not receive from it meanwhile: what that one has not decided may get `unanswered`. A filter (SO_ATTACH_FILTER) is
+  /// taken away, as what it rejects would never be decided. An event loop has to call try_receive() once before it
   /// watches fd(): packets may have come before the kernel's answer. Errors: as open(); EINVAL `fd` is no socket of
-  /// NETLINK_NETFILTER, or it has another queue, or a network namespace is given; EBADF.
+  /// NETLINK_NETFILTER, or it has another queue, or its filter is locked (SO_LOCK_FILTER), or a network namespace is
+  /// given; EBADF.
   [[nodiscard]] static result<queue> adopt(int fd, const queue_options& options);
 
   /// Gives the socket away, with the queue and what waits in it: sends what was decided, lets the rest of the batch

@@ -47,7 +47,7 @@ struct event {
 /// judged always are. For a source without a kernel: received = accepted + dropped + repeated + stopped + requeued +
 /// gone + refused + undecided.
 struct statistics {
-  std::uint64_t received = 0;  ///< packets handed to the program
+  std::uint64_t received = 0;  ///< packets handed to the program, and those of `malformed` that got `unanswered`
   std::uint64_t accepted = 0;  ///< verdicts that the kernel has taken
   std::uint64_t dropped = 0;
   std::uint64_t repeated = 0;
@@ -56,7 +56,8 @@ struct statistics {
   std::uint64_t gone = 0;        ///< verdicts that found no packet, see event; in none of the five above
   std::uint64_t refused = 0;     ///< verdicts that the kernel refused, see event; their packets wait on
   std::uint64_t unanswered = 0;  ///< packets that got the source's `unanswered`; also counted as what that is
-  std::uint64_t malformed = 0;   ///< messages not to be read, whose packets got `unanswered`, or of another queue
+  std::uint64_t malformed = 0;   ///< messages not to be read, or of another queue. Their packets got `unanswered`, but
+                                 ///< for those whose id could not be read either, which wait on
   std::uint64_t undecided = 0;   ///< packets that the program has and for which no verdict has been sent
 
   /// What the kernel counts for a queue.

@@ -51,7 +51,7 @@ std::optional<std::size_t> open_batch::find(const packet& which) const noexcept 
   const auto same = std::ranges::find(packets_, which.id, &packet::id);
   if (same == packets_.end()) return std::nullopt;
   const auto a = same->payload, b = which.payload;
-  if (a.size() != b.size() || (a.data() != b.data() && std::memcmp(a.data(), b.data(), a.size()) != 0)) {
+  if (a.empty() || a.size() != b.size() || (a.data() != b.data() && std::memcmp(a.data(), b.data(), a.size()) != 0)) {
     return std::nullopt;
   }
   return static_cast<std::size_t>(same - packets_.begin());

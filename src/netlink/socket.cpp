@@ -139,6 +139,10 @@ result<socket> adopt(int fd, int protocol) noexcept {
   if (get_option(fd, SO_DOMAIN) != AF_NETLINK || get_option(fd, SO_PROTOCOL) != protocol) {
     return failed("adopt socket", EINVAL);
   }
+  // What a filter rejects the kernel takes for received. ENOENT: there is none.
+  if (!set_option(copy.fd(), SOL_SOCKET, SO_DETACH_FILTER, 0) && errno != ENOENT) {
+    return failed("detach filter of socket", errno);
+  }
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   if (::connect(copy.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {

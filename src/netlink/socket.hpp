@@ -152,8 +152,8 @@ class socket_source {
 [[nodiscard]] const socket_source& kernel() noexcept;
 
 /// A duplicate, close-on-exec, of a netlink socket that somebody else opened, with what kernel().open() sees to: it is
-/// connected to the kernel and has these options. What waits in it stays. Errors: EBADF; EINVAL it is no netlink socket
-/// of this protocol; those of connect(2).
+/// connected to the kernel and has these options, and no filter. What waits in it stays. Errors: EBADF; EINVAL it is no
+/// netlink socket of this protocol; EPERM its filter is locked (SO_LOCK_FILTER); those of connect(2).
 [[nodiscard]] result<socket> adopt(int fd, int protocol) noexcept;
 
 /// Waits until one of two descriptors has something to read, at most until `deadline`. Errors: as

@@ -255,6 +255,7 @@ result<binding> adopt_queue(int fd, const queue_options& options) try {
     return refuse("an adopted socket is in a network namespace already");
   }
   auto passed = netlink::adopt(fd, netfilter_protocol);
+  if (!passed && passed.error().is(EPERM)) return refuse("the socket's filter is locked (SO_LOCK_FILTER)");
   if (!passed) {
     return std::unexpected(about(passed.error(), options,
                                  passed.error().is(EINVAL) ? "the descriptor is no socket of NETLINK_NETFILTER" : ""));

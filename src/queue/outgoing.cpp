@@ -48,6 +48,7 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
   if (!payload.empty()) message.payload_length = payload.size();
   used_ += wire::encode_verdict(message, std::span(encoded_).subspan(used_));
   if (load_.messages++ == 0) load_.first_id = id;
+  load_.only_accepts = load_.only_accepts && answer.what() == verdict::action::accept;
   load_.verdicts[static_cast<std::size_t>(answer.what())] += count;
   if (payload.empty()) return;
   replaced_ += payload.size();

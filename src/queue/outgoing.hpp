@@ -35,11 +35,8 @@ struct verdict_cookie {
 struct datagram_load {
   std::uint32_t first_id = 0;  ///< of its first message
   std::uint32_t messages = 0;
+  bool only_accepts = true;                    ///< of each message
   std::array<std::uint32_t, 6> verdicts = {};  ///< of each verdict::action
-
-  [[nodiscard]] bool only_accepts() const noexcept {
-    return verdicts == std::array<std::uint32_t, 6>{0, verdicts[static_cast<std::size_t>(verdict::action::accept)]};
-  }
 };
 
 class outgoing {

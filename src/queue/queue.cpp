@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "netlink/arena.hpp"
+#include "netlink/cancellation.hpp"
+#include "netlink/capability.hpp"
 #include "netlink/socket.hpp"
 #include "queue/binding.hpp"
 #include "queue/delay.hpp"
@@ -114,13 +116,17 @@ class queue::core {
   [[nodiscard]] batch hand_over();
   void take_unread();
   void see_id(std::uint32_t id) noexcept;
+  void see_gap(std::uint32_t ids) noexcept;
+  /// Whether no packet up to the last id waits without this process knowing of it.
+  [[nodiscard]] bool has_all() const noexcept { return !some_unknown_ && readers_.have_no_other(); }
   [[nodiscard]] std::span<const packet> packets() const noexcept { return {packets_.data(), count_}; }
   [[nodiscard]] std::span<answer> answers() noexcept { return {answers_.data(), count_}; }
   [[nodiscard]] const packet& packet_of(const answer& its) const noexcept {
     return packets_[static_cast<std::size_t>(&its - answers_.data())];
   }
   void take(std::span<const std::byte> datagram, bool truncated);
-  void take_foreign(const packet& of_another) noexcept;
+  void take_truncated(std::span<const std::byte> datagram);
+  void take_foreign(std::uint16_t of, std::uint32_t id) noexcept;
   void take_refused(const wire::error_reply& reply);
   [[nodiscard]] result<answer*> find(const packet& which, const char* operation) noexcept;
   [[nodiscard]] bool wake() const noexcept {
@@ -157,6 +163,8 @@ class queue::core {
   std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
   std::atomic<std::uint64_t> malformed_ = 0;
   std::uint32_t last_id_ = 0;
+  std::uint32_t skipped_ids_ = 0, known_drops_ = 0;  ///< ids that did not come; messages known to be lost, ever
+  bool some_unknown_ = false;                ///< packets may wait that came to somebody else, or could not be taken
   mutable std::uint32_t known_missing_ = 0;  ///< packets in none of the numbers of stats(), when it last looked
   queues::readers readers_;
   const std::uint32_t forks_ = queues::count_forks();
@@ -175,7 +183,7 @@ queue::core::~core() {
   const auto finished = queues::insist([this] { return finish_batch(); });
   const auto closed = sender_->close();
   // What waits may be another process's, which is about to judge it.
-  if (options_.at_close != queue_options::closing::accept_waiting || !readers_.have_no_other()) return;
+  if (options_.at_close != queue_options::closing::accept_waiting || !has_all()) return;
   // What could not be sent may be a drop, which must not become an accept, as what was refused.
   if (!finished || !closed || sender_->any_refused_but_accept()) return;
   // What comes behind the last verdict and before the end would be dropped. Where a child may have the socket, and may
@@ -192,11 +200,12 @@ queue::core::~core() {
   static_cast<void>(queues::insist([&] { return last.send(socket_); }));
 }
 
-void queue::core::take_foreign(const packet& of_another) noexcept {
-  ++malformed_;
-  queues::outgoing unasked(of_another.queue);
+/// The socket was somebody's who had another queue there, whose ids are not ours.
+void queue::core::take_foreign(std::uint16_t of, std::uint32_t id) noexcept {
+  const netlink::cancellation_off whole;
+  queues::outgoing unasked(of);
   const auto given = options_.unanswered.what() == verdict::action::accept ? verdict::accept() : verdict::drop();
-  unasked.add(of_another.id, given, verdict_cookie::all_waiting);
+  unasked.add(id, given, verdict_cookie::all_waiting);
   static_cast<void>(unasked.send(socket_));
 }
 
@@ -233,7 +242,7 @@ result<void> queue::core::finish_batch() {
 
 result<void> queue::core::flush() {
   if (!sender_->is_ours()) return {};
-  const auto sent = sender_->flush(answers(), readers_.have_no_other());
+  const auto sent = sender_->flush(answers(), has_all());
   if (sent) late_.restart();
   return sent;
 }
@@ -383,26 +392,45 @@ void queue::core::take_unread() {
 }
 
 void queue::core::see_id(std::uint32_t id) noexcept {
-  last_id_ = id;
-  if (!std::exchange(had_owner_, false)) [[likely]]
-    return;
-  sender_->answer_all_before(id);
+  const std::uint32_t before = std::exchange(last_id_, id);
+  if (std::exchange(had_owner_, false)) [[unlikely]] {
+    sender_->answer_all_before(id);
+  } else if (id - before != 1 && before != 0) [[unlikely]] {
+    see_gap(id - before - 1);
+  }
+}
+
+/// The kernel has dropped packets that the receive buffer had no room for, and counts them. Others wait: somebody who
+/// kept the descriptor has them, or a filter of the socket let nobody have them.
+void queue::core::see_gap(std::uint32_t ids) noexcept {
+  skipped_ids_ += ids;
+  if (skipped_ids_ > known_drops_) known_drops_ = socket_.drops();
+  if (skipped_ids_ > known_drops_) some_unknown_ = true;
+}
+
+/// Attributes beyond any bound we know. The id comes first, and the packet must not wait for ever.
+void queue::core::take_truncated(std::span<const std::byte> datagram) {
+  ++malformed_;
+  constexpr std::size_t queue_at = wire::nlmsg_header_size + 2;  // nfgenmsg, res_id
+  constexpr std::size_t id_at = wire::nlmsg_header_size + wire::nfgen_size + wire::attribute_header_size;
+  if (datagram.size() < id_at + 4 || wire::load<std::uint16_t>(datagram.data() + 4) != wire::message_packet) return;
+  const auto of = wire::load_be<std::uint16_t>(datagram.data() + queue_at);
+  const auto id = wire::load_be<std::uint32_t>(datagram.data() + id_at);
+  if (of != options_.number) return take_foreign(of, id);
+  ++received_;
+  see_id(id);
+  try {
+    sender_->hold();
+    sender_->give_up_held(id);
+  } catch (const std::bad_alloc&) {
+    some_unknown_ = true;
+  }
 }
 
 void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
+  if (truncated) [[unlikely]]
+    return take_truncated(datagram);
   wire::bytes rest = datagram;
-  if (truncated) [[unlikely]] {
-    // Attributes beyond any bound we know. The id comes first, and the packet must not wait for ever.
-    ++malformed_;
-    constexpr std::size_t id_at = wire::nlmsg_header_size + wire::nfgen_size + wire::attribute_header_size;
-    if (datagram.size() >= id_at + 4 && wire::load<std::uint16_t>(datagram.data() + 4) == wire::message_packet) {
-      ++received_;
-      see_id(wire::load_be<std::uint32_t>(datagram.data() + id_at));
-      sender_->hold();
-      sender_->give_up_held(last_id_);
-    }
-    return;
-  }
   const auto message = wire::next_message(rest);
   if (!message) {
     ++malformed_;
@@ -415,8 +443,8 @@ void queue::core::take(std::span<const std::byte> datagram, bool truncated) {
       return;
     }
     if (parsed.queue != options_.number) [[unlikely]] {
-      // The socket was somebody's who had another queue there, whose ids are not ours.
-      take_foreign(parsed);
+      ++malformed_;
+      take_foreign(parsed.queue, parsed.id);
       return;
     }
     answer& its = answers_[count_++];
@@ -454,8 +482,8 @@ namespace {
 
 bool is_copy(const packet& one, const packet& other) noexcept {
   const auto a = one.payload, b = other.payload;
-  return one.hook == other.hook && one.indev == other.indev && one.outdev == other.outdev && a.size() == b.size() &&
-         (a.data() == b.data() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+  return !a.empty() && one.hook == other.hook && one.indev == other.indev && one.outdev == other.outdev &&
+         a.size() == b.size() && (a.data() == b.data() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 }  // namespace

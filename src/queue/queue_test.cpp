@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "netlink/scripted_kernel.hpp"
-#include "queue/binding.hpp"
+#include "unit/scripted_queue.hpp"
 #include "wire/bytes.hpp"
 #include "wire/config.hpp"
 #include "wire/constants.hpp"
@@ -29,11 +29,8 @@
 namespace ipq {
 namespace {
 
-using netlink::byte_vector;
+using namespace queue_tests;
 using netlink::scripted_verdict;
-using namespace std::chrono_literals;
-
-constexpr std::uint16_t number = 3;
 
 /// What `act` does in a child of fork(), which then ends. Returns the number of verdicts that it gave.
 std::size_t in_a_child(netlink::scripted_kernel& kernel, auto act) {
@@ -52,39 +49,6 @@ std::size_t in_a_child(netlink::scripted_kernel& kernel, auto act) {
   EXPECT_EQ(status, 0);
   return kernel.verdicts().size() - before;
 }
-
-class scripted_queue_test : public testing::Test {
- protected:
-  /// The kernel copies `range` bytes of each packet, whatever the options say.
-  queue open(const queue_options& options = {.number = number}, std::uint32_t range = 0xffff, bool had_owner = false) {
-    auto socket = kernel.open(NETLINK_NETFILTER);
-    if (!socket) throw std::runtime_error(socket.error().message());
-    alignas(4) std::byte request[wire::max_config_size];
-    const auto length = wire::encode_config({.queue = number,
-                                             .command = wire::config_command::bind,
-                                             .copy = {{wire::copy_mode::packet, range}},
-                                             .max_length = 1u << 20},
-                                            request);
-    if (!socket->send(std::span<const std::byte>(request, length))) throw std::runtime_error("bind");
-    kernel.settle();
-    auto made = queues::maker::make({.socket = *std::move(socket), .had_owner = had_owner}, options);
-    if (!made) throw std::runtime_error(made.error().message());
-    return *std::move(made);
-  }
-
-  std::uint32_t arrive(std::size_t size = 20) {
-    const byte_vector bytes(size, std::byte{0x45});
-    return kernel.queue_packet({.queue = number, .family = 2, .payload = bytes}).value();
-  }
-  static batch must_receive(queue& from) {
-    const auto got = from.receive(queue::clock::now() + 10s);
-    if (!got) throw std::runtime_error(got.error().message());
-    return *got;
-  }
-  std::vector<std::uint32_t> waiting() { return kernel.find_queue(number)->waiting; }
-
-  netlink::scripted_kernel kernel;
-};
 
 TEST_F(scripted_queue_test, ids_wrap_and_a_batch_verdict_hits_what_was_decided_alone) {
   queue q = open({.number = number, .verdict_delay = 1h});
@@ -530,11 +494,7 @@ TEST_F(scripted_queue_test, holders_verdict_goes_at_once_after_events_alone) {
 // Ids of another queue are not this one's: of a socket that was adopted where the kernel's list could not be seen.
 TEST_F(scripted_queue_test, packets_of_another_queue_on_the_socket_get_a_verdict_of_their_own) {
   queue q = open();
-  alignas(4) std::byte request[wire::max_config_size];
-  const auto length = wire::encode_config(
-      {.queue = number + 1, .command = wire::config_command::bind, .copy = {{wire::copy_mode::packet, 0xffff}}},
-      request);
-  ASSERT_EQ(::send(q.fd(), request, length, 0), static_cast<ssize_t>(length));
+  bind_beside(q, number + 1);
   const byte_vector bytes(20, std::byte{0x45});
   ASSERT_TRUE(kernel.queue_packet({.queue = number + 1, .family = 2, .payload = bytes}));
   arrive();
@@ -551,6 +511,42 @@ TEST_F(scripted_queue_test, packets_of_another_queue_on_the_socket_get_a_verdict
   EXPECT_EQ(s.malformed, 1u);
   EXPECT_EQ(s.received, 1u);
   EXPECT_EQ(s.accepted, 1u);
+}
+
+TEST_F(scripted_queue_test, cut_packet_of_another_queue_is_none_of_this_one) {
+  queue q = open({.number = number, .copy_range = 128}, 0xffff, true);
+  const auto other_queue = static_cast<std::uint16_t>(number + 1);
+  bind_beside(q, other_queue);
+  const auto ours = arrive();
+  auto held = q.hold(must_receive(q)[0]);
+  const byte_vector bytes(4000, std::byte{0x45});
+  ASSERT_EQ(kernel.queue_packet({.queue = other_queue, .family = 2, .payload = bytes}), ours) << "the same id";
+  EXPECT_FALSE(q.receive(queue::clock::now() + 1ms));
+  kernel.settle();
+  EXPECT_EQ(waiting(), std::vector<std::uint32_t>{ours});
+  EXPECT_TRUE(kernel.find_queue(other_queue)->waiting.empty());
+  EXPECT_EQ(q.stats().malformed, 1u);
+  EXPECT_EQ(q.stats().received, 1u);
+  EXPECT_TRUE(std::move(*held).set_verdict(verdict::accept()));
+  kernel.settle();
+  EXPECT_EQ(kernel.verdicts().back().value, 1u);
+  EXPECT_TRUE(waiting().empty());
+}
+
+TEST_F(scripted_queue_test, packet_that_did_not_come_gets_no_batch_verdict) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  for (int i = 0; i < 2; ++i) arrive();
+  for (const packet& p : must_receive(q)) EXPECT_TRUE(q.set_verdict(p, verdict::accept()));
+  kernel.settle();
+  EXPECT_EQ(kernel.requests().size(), 2u) << "the bind and a batch verdict";
+  arrive();
+  std::byte taken[4096];
+  kernel.settle();
+  ASSERT_GT(::recv(q.fd(), taken, sizeof taken, 0), 0) << "somebody else's";
+  for (int i = 0; i < 2; ++i) arrive();
+  for (const packet& p : must_receive(q)) EXPECT_TRUE(q.set_verdict(p, verdict::accept()));
+  kernel.settle();
+  EXPECT_EQ(waiting(), std::vector<std::uint32_t>{3});
 }
 
 // The acknowledgement that ends the wait may come with packets, and is then gone from the descriptor.

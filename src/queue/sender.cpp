@@ -61,7 +61,7 @@ void sender::see_refused(bool only_accepts) noexcept {
 
 result<void> sender::send_out() {
   const datagram_load load = out_.load();
-  if (load.messages != 0) look_for_right(load.only_accepts());
+  if (load.messages != 0) look_for_right(load.only_accepts);
   if (const auto sent = out_.send(*to_); !sent) return sent;
   for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
     if (load.verdicts[i] != 0) counter_of(static_cast<verdict::action>(i)) += load.verdicts[i];
@@ -218,7 +218,7 @@ std::uint32_t sender::count_refused(std::uint32_t id, const verdict_cookie& cook
     refused_whole_ = whole != sent_.end();
     if (refused_whole_) {
       const datagram_load load = std::exchange(*whole, {});
-      see_refused(load.only_accepts());
+      see_refused(load.only_accepts);
       for (std::size_t i = 0; i < load.verdicts.size(); ++i) {
         if (load.verdicts[i] != 0) take_back(static_cast<verdict::action>(i), load.verdicts[i], counted_.refused);
       }

@@ -46,8 +46,8 @@ class sender final : public held_packet::keeper {
   sender(const netlink::socket& to, const queue_options& options);
 
   /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
-  /// order of arrival. `alone`: no other process has received from the queue, so that a batch verdict can't hit what it
-  /// has. Errors: those of sending; all of it stays for the next call.
+  /// order of arrival. `alone`: nobody else has received from the queue, so that a batch verdict can't hit what they
+  /// have. Errors: those of sending; all of it stays for the next call.
   result<void> flush(std::span<answer> batch, bool alone);
 
   /// Sends one verdict at once; what was collected has to be flushed before. Nothing is kept after an error.
