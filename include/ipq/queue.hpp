@@ -136,8 +136,7 @@ class queue final : public source {
 
   /// From now on `packets`, at least 1 (EINVAL), may wait for a verdict (queue_options::max_length); if fewer, those
   /// that wait stay. The receive buffer grows with it where queue_options::receive_buffer is 0. From any thread, while
-  /// others receive. Errors: those of send(2). The kernel's only refusal, EPERM for a lost right, comes for verdicts as
-  /// well.
+  /// others receive. Errors: EPERM the thread lacks CAP_NET_ADMIN; those of send(2).
   result<void> set_max_length(std::uint32_t packets);
 
   /// The netlink socket: nothing is kept back in the library.

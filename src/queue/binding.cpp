@@ -190,13 +190,17 @@ std::size_t largest_message(const queue_options& options) noexcept {
   return packet_range(options) + attributes + (options.conntrack ? page : 0) + (options.security_context ? page : 0);
 }
 
-result<void> change_max_length(const netlink::socket& connection, const queue_options& options, std::uint32_t packets) {
-  if (packets == 0) {
-    auto none = failed("set length of queue", EINVAL);
-    none.error().queue = options.number;
-    none.error().advice = "it is at least 1";
-    return none;
-  }
+result<void> change_max_length(const netlink::socket& connection, const netlink::net_admin_right& right,
+                               const queue_options& options, std::uint32_t packets) {
+  const auto refuse = [&](int code, const char* advice) {
+    auto refused = failed("set length of queue", code);
+    refused.error().queue = options.number;
+    refused.error().advice = advice;
+    return refused;
+  };
+  if (packets == 0) return refuse(EINVAL, "it is at least 1");
+  // The kernel's answer would come behind all that is unread. A scripted one needs no right.
+  if (connection.port_id() != 0 && !right.is_there()) return refuse(EPERM, "this thread lacks CAP_NET_ADMIN");
   // Never less: what it holds now would be lost.
   if (options.receive_buffer == 0) connection.grow_receive_buffer(needed_receive_buffer(options, packets));
   // No answer to number 0 is taken for one to a bind.

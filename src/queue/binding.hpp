@@ -8,6 +8,7 @@
 
 #include "ipq/error.hpp"
 #include "ipq/queue.hpp"
+#include "netlink/capability.hpp"
 #include "netlink/counters.hpp"
 #include "netlink/request.hpp"
 #include "netlink/socket.hpp"
@@ -24,9 +25,10 @@ struct binding {
 /// Bytes of the largest message that a queue with these options can send.
 [[nodiscard]] std::size_t largest_message(const queue_options& options) noexcept;
 
-/// Lets `packets` wait instead of options.max_length, in the queue that the socket has. Errors: those of send(2).
-[[nodiscard]] result<void> change_max_length(const netlink::socket& connection, const queue_options& options,
-                                             std::uint32_t packets);
+/// Lets `packets` wait instead of options.max_length, in the queue that the socket has. Errors: EPERM; those of
+/// send(2).
+[[nodiscard]] result<void> change_max_length(const netlink::socket& connection, const netlink::net_admin_right& right,
+                                             const queue_options& options, std::uint32_t packets);
 
 /// From now on every packet passes the queue that the socket has, as if that were full and failed open. Errors: those
 /// of send(2); the kernel's refusals are not waited for.

@@ -5,12 +5,15 @@
 #include <linux/netlink.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -399,6 +402,81 @@ TEST_F(live_queue, taken_queue_names_its_owner) {
     EXPECT_EQ(refused.error().message(), std::string("bind queue 3: owned by ") + refused.error().owner_name.data() +
                                              " (pid " + std::to_string(::getpid()) + ")");
   }
+}
+
+TEST_F(live_queue, length_is_not_changed_by_a_thread_without_the_right) {
+  queue q = must_open();
+  {
+    const unit_tests::without_net_admin powerless;
+    const auto refused = q.set_max_length(1);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message(),
+              "set length of queue 3: Operation not permitted: this thread lacks CAP_NET_ADMIN");
+  }
+  EXPECT_TRUE(q.set_max_length(1));
+}
+
+/// Moves this process, an ordinary user's, into a user and a network namespace of its own, where it is root.
+void become_root_of_namespaces() {
+  const std::string uid = std::to_string(::geteuid()), gid = std::to_string(::getegid());
+  const auto done = [](bool well) {
+    if (!well) throw std::runtime_error(std::string("make a user namespace: ") + std::strerror(errno));
+  };
+  const auto write = [&](const char* path, const std::string& text) {
+    const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+    done(::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    ::close(fd);
+  };
+  done(::prctl(PR_SET_DUMPABLE, 1) == 0);  // who was somebody else may not write these files
+  done(::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0);
+  write("/proc/self/setgroups", "deny");
+  write("/proc/self/uid_map", "0 " + uid + " 1");
+  write("/proc/self/gid_map", "0 " + gid + " 1");
+}
+
+// The kernel lets it, whatever capget(2) says: its verdicts are not taken for refused, after which what waits is
+// dropped.
+TEST_F(queue_opening, owner_of_the_user_namespace_has_the_right_without_a_capability) {
+  if (!global_root("to become somebody else")) return;
+  const auto inside = [](int over, const child::line& line) {
+    become_root_of_namespaces();
+    must_run("ip link set lo up");
+    ::setenv("XTABLES_LOCKFILE", "/dev/null", 1);  // that of the test is root's
+    iptables("-A OUTPUT -p udp --dport 5000 -j NFQUEUE --queue-num 3");
+    const auto here = kernel_tests::netns::current();
+    const kernel_tests::udp_socket from(here, "127.0.0.1"), to(here, "127.0.0.1", 5000);
+    pass(over, must(must_open().release()));
+    line.say("passed");
+    for (const char* text : {"dropped", "waits"}) {
+      line.wait_for_go();
+      from.send("127.0.0.1", 5000, text);
+      line.say("sent");
+    }
+    line.say(to.receive());
+  };
+  child owner([&](const child::line& line) {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) throw std::runtime_error("become somebody else");
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) throw std::runtime_error("socketpair");
+    const child root([&](const child::line& to_owner) {
+      ::close(pair[0]);
+      inside(pair[1], to_owner);
+    });
+    ::close(pair[1]);
+    root.hear();
+    const int given = receive_descriptor(pair[0]);
+    std::optional<queue> q =
+        must(queue::adopt(given, {.number = number, .at_close = queue_options::closing::accept_waiting}));
+    must(q->set_max_length(9));
+    root.go();
+    root.hear();
+    must(q->set_verdict(must(q->receive(soon()))[0], verdict::drop()));
+    root.go();
+    root.hear();
+    q.reset();
+    line.say(root.hear());
+  });
+  EXPECT_EQ(owner.hear(), "waits");
 }
 
 TEST_F(live_queue, missing_right_is_told_apart) {

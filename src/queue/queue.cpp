@@ -72,7 +72,7 @@ class queue::core {
         late_(options.verdict_delay),
         // What a message costs is at most twice its length and a kilobyte.
         fills_buffer_(std::max<std::size_t>(1, socket_.receive_buffer() / (2 * queues::largest_message(options)))),
-        sender_(std::make_shared<queues::sender>(socket_, options)) {
+        sender_(std::make_shared<queues::sender>(socket_, right_, options)) {
     packets_.resize(batch_size);
     answers_.resize(batch_size);
     events_.reserve(batch_size + 1);  // each verdict of the last batch, and an overrun
@@ -93,7 +93,7 @@ class queue::core {
     if (!woken_.exchange(true, std::memory_order_relaxed) && !wake()) woken_.store(false, std::memory_order_relaxed);
   }
   [[nodiscard]] result<void> set_max_length(std::uint32_t packets) {
-    if (const auto changed = queues::change_max_length(socket_, options_, packets); !changed) return changed;
+    if (const auto changed = queues::change_max_length(socket_, right_, options_, packets); !changed) return changed;
     pacer_.set_capacity(unread_capacity(socket_, packets));
     return {};
   }
@@ -138,6 +138,7 @@ class queue::core {
 
   const queue_options options_;
   netlink::socket socket_;
+  const netlink::net_admin_right right_;
   std::optional<netlink::counters_file> counters_;
   netlink::arena arena_;
   queues::pacer pacer_;
@@ -218,7 +219,7 @@ void queue::core::take_over() {
     // Nothing of the old one is locked, as a thread of the parent may have done that.
     std::erase_if(inherited_, [](const auto& each) { return each.use_count() == 1; });
     inherited_.reserve(inherited_.size() + 1);
-    inherited_.push_back(std::exchange(sender_, std::make_shared<queues::sender>(socket_, options_)));
+    inherited_.push_back(std::exchange(sender_, std::make_shared<queues::sender>(socket_, right_, options_)));
     counting_ = sender_.get();
     count_ = undecided_ = 0;
     received_ = malformed_ = 0;

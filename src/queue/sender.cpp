@@ -6,7 +6,7 @@
 #include <numeric>
 #include <thread>
 
-#include "netlink/capability.hpp"
+#include "netlink/cancellation.hpp"
 
 namespace ipq::queues {
 namespace {
@@ -22,8 +22,9 @@ bool alike(const verdict& a, const verdict& b) noexcept {
 
 }  // namespace
 
-sender::sender(const netlink::socket& to, const queue_options& options)
+sender::sender(const netlink::socket& to, const netlink::net_admin_right& right, const queue_options& options)
     : to_(&to),
+      right_(right),
       unanswered_(options.unanswered),
       merges_(options.verdict_delay.count() != 0),
       // A socket of a scripted kernel has no port id, and its thread needs no right.
@@ -51,7 +52,7 @@ std::uint64_t& sender::counter_of(verdict::action what) noexcept {
 }
 
 void sender::look_for_right(bool only_accepts) noexcept {
-  if (must_know_refused_ && !netlink::has_net_admin()) see_refused(only_accepts);
+  if (must_know_refused_ && !right_.is_there()) see_refused(only_accepts);
 }
 
 void sender::see_refused(bool only_accepts) noexcept {

@@ -17,6 +17,7 @@
 #include "ipq/queue.hpp"
 #include "ipq/source.hpp"
 #include "ipq/verdict.hpp"
+#include "netlink/capability.hpp"
 #include "netlink/socket.hpp"
 #include "queue/delay.hpp"
 #include "queue/fork_mark.hpp"
@@ -43,7 +44,7 @@ result<void> insist(Call call) {
 class sender final : public held_packet::keeper {
  public:
   /// `to` lives until close().
-  sender(const netlink::socket& to, const queue_options& options);
+  sender(const netlink::socket& to, const netlink::net_admin_right& right, const queue_options& options);
 
   /// Sends what holders decided and then what of `batch` is decided, in this order; `batch` is the reader's last, in
   /// order of arrival. `alone`: nobody else has received from the queue, so that a batch verdict can't hit what they
@@ -105,6 +106,7 @@ class sender final : public held_packet::keeper {
 
   mutable std::mutex mutex_;
   const netlink::socket* to_;
+  const netlink::net_admin_right right_;
   const verdict unanswered_;
   const bool merges_;             ///< equal runs into one, of which the kernel tells only together that they are gone
   const bool must_know_refused_;  ///< at once: what the kernel says of it stands behind what else is unread
