@@ -60,9 +60,10 @@ struct queue_options {
 
   /// How long verdicts that were given may be collected while the program is busy with the rest of a batch. A verdict
   /// that is given later than this after receive(), or after the last ones were sent, goes out at once and takes with
-  /// it what was collected; so does the last that holders of packets owe. The clock moves in ticks of 1 to 10 ms: a
-  /// verdict is on its way at latest after verdict_delay, a tick, and the time until the queue's next call or a
-  /// holder's verdict. 0: each goes at once, and by itself. Not negative (EINVAL).
+  /// it what was collected, as does hold(); so does the last that holders of packets owe with what they decided. The
+  /// clock moves in ticks of 1 to 10 ms: a verdict is on its way at latest after verdict_delay, a tick, and the time
+  /// until the next set_verdict(), hold() or receive(); a holder's, until the next of holders or those of the queue
+  /// that send. 0: each goes at once, and by itself. Not negative (EINVAL).
   std::chrono::milliseconds verdict_delay{5};
 
   /// For packets that wait when the queue is closed. Where a verdict could not be sent, or one other than accept was
@@ -121,8 +122,8 @@ class queue final : public source {
   /// Sends what was decided, then deals with what waits as queue_options::at_close says.
   ~queue() override;
 
-  /// Up to 64 packets, as many as are there. Errors besides those of source: those of recvmmsg(2). None but
-  /// ECANCELED ends the queue.
+  /// Up to 64 packets, as many as are there; where it had to sleep without a deadline, the one that woke it. Errors
+  /// besides those of source: those of recvmmsg(2). None but ECANCELED ends the queue.
   [[nodiscard]] batch_result receive(clock::time_point deadline = clock::time_point::max()) & override;
   [[nodiscard]] batch_result try_receive() & override;
   batch_result receive(clock::time_point deadline = clock::time_point::max()) && = delete;

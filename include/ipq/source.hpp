@@ -104,7 +104,7 @@ class held_packet {
   /// in receive(), had nothing from it, or has decided or held all that try_receive() gave it, and so may wait by its
   /// own means. While it works on a batch the verdict goes out with what it decides, or with 63 others. Errors: those
   /// of source::flush, EALREADY if it had one, ENODEV if the source is closed, EINVAL a replacement of more than 65531
-  /// bytes, EMSGSIZE one for a truncated packet.
+  /// bytes, EMSGSIZE one for a truncated packet, or larger than the send buffer.
   result<void> set_verdict(const verdict& answer) && {
     if (!to_) return failed("set verdict", EALREADY);
     if (answer.payload().size() > verdict::max_payload) return failed("set verdict", EINVAL);
@@ -174,8 +174,9 @@ class source {
   [[nodiscard]] virtual batch_result try_receive() & = 0;
 
   /// Decides a packet of the last batch. Errors: EALREADY it is decided or held; EINVAL it, or what it is a copy of, is
-  /// not of this batch, or its replacement has more than 65531 bytes; EMSGSIZE a replacement for a truncated packet,
-  /// whose end would be lost (it stays undecided); those of flush(), after which the verdict is kept for the next, but
+  /// not of this batch, it is a copy without a payload, by which copies are known, or its replacement has more than
+  /// 65531 bytes; EMSGSIZE a replacement for a truncated packet, whose end would be lost, or one that is larger than
+  /// the queue's send buffer (it stays undecided); those of flush(), after which the verdict is kept for the next, but
   /// for one with a replacement that is not of this batch: its packet stays undecided.
   virtual result<void> set_verdict(const packet& which, const verdict& answer) = 0;
 

@@ -17,6 +17,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "netlink/cancellation.hpp"
+
 namespace ipq::netlink {
 namespace {
 
@@ -243,6 +245,7 @@ result<void> socket::let_signals_end_waits() const noexcept {
 
 bool socket::wake(std::uint32_t sequence) const noexcept {
   const errno_keeper keep;
+  const cancellation_off whole;
   nlmsghdr nothing{sizeof nothing, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, sequence, 0};
   // Without CAP_NET_ADMIN the answer is EPERM, which wakes as well.
   return ::send(fd(), &nothing, sizeof nothing, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
@@ -279,6 +282,12 @@ std::size_t socket::set_send_buffer(std::size_t bytes) const noexcept {
 std::size_t socket::receive_buffer() const noexcept {
   const errno_keeper keep;
   return get_size(fd(), SO_RCVBUF);
+}
+
+std::size_t socket::send_room() const noexcept {
+  constexpr std::size_t kept_back = 32;  // netlink_sendmsg, unix_dgram_sendmsg
+  const errno_keeper keep;
+  return std::max(get_size(fd(), SO_SNDBUF), kept_back) - kept_back;
 }
 
 result<void> socket::set_timestamps(bool wanted) const noexcept {

@@ -88,6 +88,8 @@ class socket : public descriptor {
   void grow_receive_buffer(std::size_t bytes) const noexcept;
   std::size_t set_send_buffer(std::size_t bytes) const noexcept;
   [[nodiscard]] std::size_t receive_buffer() const noexcept;
+  /// Bytes of the largest datagram that can be sent.
+  [[nodiscard]] std::size_t send_room() const noexcept;
 
   /// While a socket with this option is open the kernel stamps every packet that the machine receives, and
   /// nfnetlink_queue passes the time on.

@@ -51,7 +51,7 @@ void outgoing::add(std::uint32_t id, const verdict& answer, std::uint32_t count)
   load_.only_accepts = load_.only_accepts && answer.what() == verdict::action::accept;
   load_.verdicts[static_cast<std::size_t>(answer.what())] += count;
   if (payload.empty()) return;
-  replaced_ += payload.size();
+  replaced_ += wire::align(payload.size());
   parts_[part_count_++] = part(std::span(encoded_).subspan(began_, used_ - began_));
   parts_[part_count_++] = part(payload);
   if (const auto odd = wire::align(payload.size()) - payload.size(); odd != 0) {

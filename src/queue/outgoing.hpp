@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -43,15 +44,19 @@ class outgoing {
  public:
   /// More verdicts in a datagram save nothing, and the kernel handles them without a pause.
   static constexpr std::size_t max_verdicts = 64;
-  /// Replacement bytes in a datagram: what every send buffer holds.
-  static constexpr std::size_t max_replacement = std::size_t{128} * 1024;
 
-  explicit outgoing(std::uint16_t queue) noexcept : queue_(queue) {}
+  /// `room`: bytes that the socket takes in a datagram.
+  explicit outgoing(std::uint16_t queue, std::size_t room = usual_room) noexcept
+      : queue_(queue), room_(std::min(room, usual_room)) {}
 
   [[nodiscard]] const datagram_load& load() const noexcept { return load_; }
+  /// False: even one datagram of its own is too small for it.
+  [[nodiscard]] bool can_hold(const verdict& answer) const noexcept {
+    return max_encoded + answer.payload().size() <= room_;
+  }
   /// Whether this one still goes into the datagram.
   [[nodiscard]] bool has_room_for(const verdict& answer) const noexcept {
-    return load_.messages < max_verdicts && replaced_ + answer.payload().size() <= max_replacement;
+    return load_.messages < max_verdicts && used_ + replaced_ + max_encoded + answer.payload().size() <= room_;
   }
   /// Room is there. With any other count than 1 it is a batch verdict for every waiting packet up to `id`, which then
   /// has neither payload nor connection mark.
@@ -62,14 +67,20 @@ class outgoing {
   void clear() noexcept;
 
  private:
+  /// More bytes in a datagram save nothing, either.
+  static constexpr std::size_t usual_room = std::size_t{128} * 1024;
+  /// Bytes of a verdict and what aligns the next one behind its replacement.
+  static constexpr std::size_t max_encoded = 88;
+
   std::uint16_t queue_;
+  const std::size_t room_;
   datagram_load load_;
   std::size_t used_ = 0;      ///< bytes of encoded_
   std::size_t began_ = 0;     ///< where in encoded_ the part begins that is not in parts_ yet
-  std::size_t replaced_ = 0;  ///< bytes of replacements
+  std::size_t replaced_ = 0;  ///< bytes of replacements, and what aligns them
   std::size_t part_count_ = 0;
   // A verdict takes 84 bytes at most, and with a replacement three parts.
-  alignas(8) std::array<std::byte, max_verdicts * 88> encoded_;
+  alignas(8) std::array<std::byte, max_verdicts * max_encoded> encoded_;
   std::array<iovec, max_verdicts * 3 + 1> parts_;
 };
 

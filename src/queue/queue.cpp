@@ -175,6 +175,7 @@ class queue::core {
 };
 
 queue::core::~core() {
+  const netlink::cancellation_off whole;  // sending is a cancellation point, and nothing may leave a destructor
   for (const auto& each : inherited_) each->forget();
   if (!socket_) return;  // given away
   if (!sender_->is_ours()) {
@@ -336,6 +337,7 @@ batch_result queue::core::receive(clock::time_point deadline, bool wait_for_it) 
   for (;;) {
     if (stopped_.load(std::memory_order_relaxed)) {
       static_cast<void>(go_idle());
+      stop();
       return failed("receive", ECANCELED);
     }
     if (!unread_.empty()) [[unlikely]] {
@@ -370,9 +372,8 @@ batch queue::core::hand_over() {
   if (polled_) {
     // The program waits next; an error is for its next call to report.
     if (count_ == 0) static_cast<void>(go_idle());
-    // What made the descriptor readable for the end may have been received just now.
-    if (stopped_.load(std::memory_order_relaxed) && !wake()) woken_.store(false, std::memory_order_relaxed);
   }
+  if (stopped_.load(std::memory_order_relaxed)) stop();
   undecided_ = count_;
   late_.restart();
   received_.fetch_add(count_, std::memory_order_relaxed);
@@ -468,6 +469,8 @@ void queue::core::take_refused(const wire::error_reply& reply) {
     ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
     return;
   }
+  // It made the descriptor readable for the end, which has to be so on.
+  if (reply.request_type == wire::message_noop) woken_.store(false, std::memory_order_relaxed);
   if (reply.code == 0) return;
   if (reply.request_type != wire::message_verdict && reply.request_type != wire::message_verdict_batch) return;
   const auto cookie = verdict_cookie::decode(reply.port_id);
@@ -512,7 +515,7 @@ result<void> queue::core::set_verdict(const packet& which, const verdict& given)
   const auto payload = given.payload();
   if (!payload.empty()) {
     if (payload.size() > wire::max_payload) return failed("set verdict", EINVAL);
-    if (packet_of(its).truncated) return failed("set verdict", EMSGSIZE);
+    if (packet_of(its).truncated || !sender_->can_send(given)) return failed("set verdict", EMSGSIZE);
   }
   // The bytes are the program's again when we return; and a child's copy of a batch collects nothing.
   if ((!payload.empty() && !arena_.contains(payload)) || !sender_->is_ours()) {
@@ -538,7 +541,11 @@ result<held_packet> queue::core::hold(const packet& which) {
   (*found)->how = answer::state::held;
   held_packet held(sender_, which.id, packet_of(**found).truncated);
   // What can't be sent now is for the next receive to send, or to report.
-  if (--undecided_ == 0) static_cast<void>(end_batch());
+  if (--undecided_ == 0) {
+    static_cast<void>(end_batch());
+  } else if (late_.is_over()) {
+    static_cast<void>(flush());
+  }
   return held;
 }
 

@@ -30,8 +30,8 @@ sender::sender(const netlink::socket& to, const netlink::net_admin_right& right,
       // A socket of a scripted kernel has no port id, and its thread needs no right.
       must_know_refused_((merges_ || options.at_close == queue_options::closing::accept_waiting) && to.port_id() != 0),
       late_(options.verdict_delay),
-      out_(options.number),
-      now_(options.number) {
+      out_(options.number, to.send_room()),
+      now_(options.number, to.send_room()) {
   decided_by_holders_.reserve(outgoing::max_verdicts);
 }
 
@@ -187,6 +187,7 @@ void sender::give_up_held(std::uint32_t id) noexcept {
   decided_by_holders_.emplace_back(id, unanswered_);
   if (!must_send_held()) return;
   // What can't be sent now stays for the reader's next flush, which reports the error.
+  const netlink::cancellation_off whole;
   if (add_held()) static_cast<void>(send_out());
 }
 
@@ -275,6 +276,7 @@ void sender::forget() noexcept {
 }
 
 result<void> sender::close() noexcept {
+  const netlink::cancellation_off whole;
   const std::lock_guard locked(mutex_);
   const auto sent = insist([this] {
     const auto added = add_held();

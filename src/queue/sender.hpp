@@ -51,6 +51,9 @@ class sender final : public held_packet::keeper {
   /// have. Errors: those of sending; all of it stays for the next call.
   result<void> flush(std::span<answer> batch, bool alone);
 
+  /// False: the socket's send buffer is too small for its replacement.
+  [[nodiscard]] bool can_send(const verdict& given) const noexcept { return now_.can_hold(given); }
+
   /// Sends one verdict at once; what was collected has to be flushed before. Nothing is kept after an error.
   result<void> send_now(std::uint32_t id, const verdict& given);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What verdicts do to packets on the real kernel, and that none reaches a packet that it was not given to.
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -381,6 +382,46 @@ TEST_F(live_verdict, serving_ends_by_a_signal_handler_that_stops) {
   ::sigaction(SIGUSR1, &before, nullptr);
   EXPECT_TRUE(ended);
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"})) << "its verdict was sent";
+}
+
+/// In a thread that is cancelled, as far as it lets itself be.
+void in_a_cancelled_thread(auto act) {
+  std::thread([&] {
+    ::pthread_cancel(::pthread_self());
+    act();
+    ::pthread_testcancel();
+  }).join();
+}
+
+// Whoever left there by a cancel would end the process: these promise that nothing leaves them.
+TEST_F(live_verdict, cancel_of_a_thread_that_gives_a_held_packet_up) {
+  queued();
+  queue q = must_open({.unanswered = verdict::accept()});
+  flow4().send("a");
+  std::optional<held_packet> held = must(q.hold(must(q.receive(soon()))[0]));
+  bool went_on = false;
+  in_a_cancelled_thread([&] {
+    held.reset();
+    went_on = true;
+  });
+  EXPECT_TRUE(went_on);
+  EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"}));
+}
+
+TEST_F(live_verdict, cancel_of_a_thread_that_stops_and_closes_a_queue) {
+  queued();
+  std::optional<queue> q = must_open({.at_close = queue_options::closing::accept_waiting});
+  for (const char* text : {"a", "passed over"}) flow4().send(text);
+  must(q->set_verdict(must(q->receive(soon()))[0], verdict::accept()));
+  flow4().send("waits");
+  bool went_on = false;
+  in_a_cancelled_thread([&] {
+    q->stop();
+    q.reset();
+    went_on = true;
+  });
+  EXPECT_TRUE(went_on);
+  EXPECT_EQ(arrivals(2), (std::vector<std::string>{"a", "waits"}));
 }
 
 }  // namespace
