@@ -16,6 +16,7 @@
 #include "commands.hpp"
 #include "ipq/owned_packet.hpp"
 #include "print.hpp"
+#include "printer.hpp"
 #include "progress.hpp"
 #include "replay_options.hpp"
 #include "rule_options.hpp"
@@ -135,7 +136,7 @@ int fail_with(failure what) {
 class comparison {
  public:
   comparison(std::string first, std::string second, bool json)
-      : names_{std::move(first), std::move(second)}, json_(json), shown_(false) {}
+      : names_{std::move(first), std::move(second)}, json_(json), shown_(false), to_(stdout) {}
 
   /// To be called now and then.
   void show_progress(const ipq::capture_reader& from) { shown_.update(from); }
@@ -150,6 +151,8 @@ class comparison {
     verdicts_ += one.frame->recorded ? 1 : 0;
     show(one, from, which == 0 ? "there" : "not there", which == 1 ? "there" : "not there");
   }
+  /// Whether what differs can't be told any more: end() says why.
+  [[nodiscard]] bool has_failed() const noexcept { return to_.has_failed(); }
   /// The last word, and the exit status.
   int end() {
     shown_.clear();
@@ -161,10 +164,11 @@ class comparison {
                        names_[0], names_[1])});
     }
     if (json_) {
-      fmt::print("{}\n", nlohmann::json{{"packets", packets_}, {"different", different_}}.dump());
+      to_.print(nlohmann::json{{"packets", packets_}, {"different", different_}}.dump() + '\n');
     } else {
-      fmt::print("{} packets, {} judged differently\n", packets_, different_);
+      to_.print(fmt::format("{} packets, {} judged differently\n", packets_, different_));
     }
+    if (const auto told = to_.finish(); !told) return fail_with(told.error());
     return different_ == 0 ? static_cast<int>(done) : differs;
   }
 
@@ -182,16 +186,18 @@ class comparison {
       made["frame"] = frame->number;
       made["first"] = a;
       made["second"] = b;
-      fmt::print("{}\n", made.dump());
+      to_.print(made.dump() + '\n');
       return;
     }
     print_line(line_, *packet, names, {}, time);
-    fmt::print("frame {}: {}\n  {}: {}\n  {}: {}\n", frame->number, fmt::to_string(line_), names_[0], a, names_[1], b);
+    to_.print(fmt::format("frame {}: {}\n  {}: {}\n  {}: {}\n", frame->number, fmt::to_string(line_), names_[0], a,
+                          names_[1], b));
   }
 
   std::array<std::string, 2> names_;
   bool json_;
   progress shown_;
+  printer to_;
   fmt::memory_buffer line_;
   std::uint64_t packets_ = 0, different_ = 0;
   std::uint64_t verdicts_ = 0;  ///< packets that have one on at least one side
@@ -244,7 +250,7 @@ int compare_recordings(const std::string (&paths)[2], const replay_options& opti
       at[i] = *next;
     }
     if (count % 1024 == 0) result.show_progress(readers[0]);
-    if (at[0].packet == nullptr && at[1].packet == nullptr) return result.end();
+    if ((at[0].packet == nullptr && at[1].packet == nullptr) || result.has_failed()) return result.end();
     if (are_one_packet(at[0], at[1])) {
       result.compare(at[0], readers[0], recorded_in(at[0]), recorded_in(at[1]));
       for (cursor& each : cursors) each.pass();
@@ -274,7 +280,7 @@ int compare_rules(const std::string (&paths)[2], const std::string& capture, con
     const auto next = packets.look();
     if (!next) return fail_with(about_file(capture, next.error()));
     const auto& [packet, frame] = *next;
-    if (packet == nullptr) return result.end();
+    if (packet == nullptr || result.has_failed()) return result.end();
     if (count % 1024 == 0) result.show_progress(*reader);
     const ipq::packet& seen = *as_live(*packet, view);
     result.compare(*next, *reader, first.judge(seen, frame->time).verdict, second.judge(seen, frame->time).verdict);
@@ -303,6 +309,9 @@ int compare_main(int argc, char** argv) {
   if (const auto end = line.parse(argc, argv)) return *end == done ? static_cast<int>(done) : trouble;
 
   if (const auto fit = check(options); !fit) return fail_with(fit.error());
+  if (capture.empty() && paths[0] == "-" && paths[1] == "-") {
+    return fail_with({wrong_usage, "- and -: both can't be standard input"});
+  }
   comparison result(paths[0], paths[1], json);
   const int status =
       capture.empty() ? compare_recordings(paths, options, result) : compare_rules(paths, capture, options, result);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,6 +18,7 @@
 #include "log_lines.hpp"
 #include "print.hpp"
 #include "printable.hpp"
+#include "printer.hpp"
 #include "progress.hpp"
 #include "replay_options.hpp"
 #include "rule_options.hpp"
@@ -29,6 +31,7 @@ namespace tool {
 namespace {
 
 namespace rules = ipq::tool::rules;
+using namespace std::chrono_literals;
 
 struct sum {
   std::uint64_t packets = 0;
@@ -83,7 +86,8 @@ class replay {
     return {};
   }
 
-  ipq::result<void> run(progress& shown);
+  /// Lines of log go to `logs`. Where they can't, it goes on if it writes files, and ends else.
+  ipq::result<void> run(progress& shown, printer& logs, bool writes_files);
   outcome<void> close();
   [[nodiscard]] std::string to_text() const;
   [[nodiscard]] std::string to_json() const;
@@ -216,11 +220,13 @@ ipq::result<void> replay::carry_out(worker& by, const ipq::packet& packet, rules
   return std::move(one.packet).set_verdict(decided.verdict);
 }
 
-ipq::result<void> replay::run(progress& shown) {
-  for (;;) {
-    const auto received = from_.receive();
+ipq::result<void> replay::run(progress& shown, printer& logs, bool writes_files) {
+  while (writes_files || !logs.has_failed()) {
+    // While it waits for what is not due, too.
+    const auto received = from_.receive(ipq::source::clock::now() + 100ms);
     if (!received) {
-      if (received.error().is(EINTR)) continue;
+      if (received.error().is(ETIMEDOUT)) shown.update(from_);
+      if (received.error().is(EINTR) || received.error().is(ETIMEDOUT)) continue;
       const ipq::error why = received.error();
       if (is_about_output(why)) return std::unexpected(why);
       // What was accepted passes, also where the capture is cut or the reading was stopped.
@@ -232,11 +238,12 @@ ipq::result<void> replay::run(progress& shown) {
     }
     if (lines_.size() != 0) {
       shown.clear();
-      fmt::print("{}", fmt::to_string(lines_));
+      logs.print({lines_.data(), lines_.size()});
       lines_.clear();
     }
     shown.update(from_);
   }
+  return release_all();
 }
 
 outcome<void> replay::close() {
@@ -358,6 +365,13 @@ std::vector<named_output> outputs_of(const rules::ruleset& judged_by, const std:
   return all;
 }
 
+failure reason_of(const ipq::error& what, const std::string& capture, const std::string& passed) {
+  if (what.is(ECANCELED)) return {failed, "interrupted"};
+  if (is_about_output(what)) return about_file(passed, what);
+  if (std::string_view(what.operation) == "read capture") return about_file(capture, what);
+  return {failed, what.message()};
+}
+
 }  // namespace
 
 int replay_main(int argc, char** argv) {
@@ -399,25 +413,25 @@ int replay_main(int argc, char** argv) {
     if (const auto opened = job.record_to(recording); !opened) return report("replay", opened.error());
   }
 
+  // All that is printed gives way to packets, and what is no JSON to what is.
+  const bool packets_printed = std::ranges::find(outputs, "-", &named_output::path) != outputs.end();
+  printer summary(packets_printed ? stderr : stdout), aside(stderr);
   ipq::result<void> ended;
   {
     const stopped_by_signals interruptible(*reader);
     progress shown(quiet);
-    ended = job.run(shown);
+    ended = job.run(shown, json ? aside : summary, !outputs.empty());
   }
   const auto closed = job.close();
-  // The summary gives way to packets.
-  std::FILE* const to = std::ranges::find(outputs, "-", &named_output::path) == outputs.end() ? stdout : stderr;
-  fmt::print(to, "{}", json ? job.to_json() : job.to_text());
+  summary.print(json ? job.to_json() : job.to_text());
+  const auto printed = summary.finish();
+  int status = done;
   if (!ended) {
-    if (ended.error().is(ECANCELED)) return report("replay", {failed, "interrupted"});
-    if (is_about_output(ended.error())) return report("replay", about_file(passed, ended.error()));
-    if (std::string_view(ended.error().operation) == "read capture") {
-      return report("replay", about_file(capture, ended.error()));
-    }
-    return report("replay", {failed, ended.error().message()});
+    status = report("replay", reason_of(ended.error(), capture, passed));
+  } else if (!closed) {
+    status = report("replay", closed.error());
   }
-  return closed ? done : report("replay", closed.error());
+  return printed ? status : std::max<int>(status, report("replay", printed.error()));
 }
 
 }  // namespace tool
