@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,8 +39,16 @@ outcome<void> recordings::create(const ipq::tool::rules::ruleset& rules) {
       return fail_at(where, errno == EACCES || errno == EPERM ? no_rights : failed,
                      fmt::format("record {}: {}", path.string(), ipq::tool::rules::file_reason(errno)));
     }
-    files_.push_back({.path = path, .created = fd, .is_new = is_new, .where = where});
-    if (!S_ISREG(about.st_mode)) continue;
+    const bool is_file = S_ISREG(about.st_mode);
+    const bool is_taken = is_file && !known.contains({about.st_dev, about.st_ino}) &&
+                          ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    // What another writes stays, even if it was made here.
+    files_.push_back({.path = path, .created = fd, .is_new = is_new && !is_taken, .where = where});
+    if (is_taken) {
+      return fail_at(where, failed,
+                     fmt::format("record {}: another writer has it open: write to another place", path.string()));
+    }
+    if (!is_file) continue;
     const auto [other, is_first] = known.try_emplace({about.st_dev, about.st_ino}, path);
     if (!is_first) {
       return fail_at(

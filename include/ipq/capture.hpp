@@ -79,8 +79,9 @@ struct capture_counts {
 /// are in frame_of().
 class capture_reader final : public source {
  public:
-  /// "-" is standard input. Errors: EINVAL a bad option, or `passed` is the capture itself; EBADMSG not a capture, or a
-  /// damaged one; EPROTONOSUPPORT a format or link type that is not read; those of open(2) and read(2).
+  /// "-" is standard input. Errors: EINVAL a bad option, or `passed` is the capture itself; EWOULDBLOCK another
+  /// writer has `passed` open; EBADMSG not a capture, or a damaged one; EPROTONOSUPPORT a format or link type that is
+  /// not read; those of open(2) and read(2).
   [[nodiscard]] static result<capture_reader> open(const std::string& path, const capture_options& options = {});
   capture_reader(capture_reader&&) noexcept;
   capture_reader& operator=(capture_reader&&) noexcept;

@@ -55,12 +55,14 @@ struct recorder_counts {
 /// whole blocks are written, at the latest some 2 ms after the packet: what a crash leaves can be read up to there.
 class recorder {
  public:
-  /// Overwrites an existing file; "-" is standard output. Errors: EINVAL a bad option; those of open(2), write(2) and
+  /// Overwrites an existing file; "-" is standard output. Errors: EINVAL a bad option; EWOULDBLOCK another recorder or
+  /// capture_options::passed writes to the file, in this process or another; those of open(2), write(2) and
   /// pthread_create(3).
   [[nodiscard]] static result<recorder> open(const std::string& path, const recorder_options& options = {});
   /// Writes to a file that is open already, as one that a right was needed for that is gone: an ordinary file is
   /// emptied first. `fd` is the recorder's from here on, also if there is an error. Errors: EINVAL a bad option, of
-  /// which rotation is one, as there is no path; EBADF; those of ftruncate(2), write(2) and pthread_create(3).
+  /// which rotation is one, as there is no path; EBADF; EWOULDBLOCK as of open(); those of ftruncate(2), write(2)
+  /// and pthread_create(3).
   [[nodiscard]] static result<recorder> adopt(int fd, const recorder_options& options = {});
   recorder(recorder&&) noexcept;
   recorder& operator=(recorder&&) noexcept;

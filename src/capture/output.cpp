@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <csignal>
@@ -42,6 +43,15 @@ class without_write_signals {
   sigset_t before_;
 };
 
+/// Two who write one file would make of it what is neither's. Only who opens it anew is refused: a child has this very
+/// lock. File systems that have no locks let all in.
+result<void> lock(const descriptor& opened) {
+  if (::flock(opened.fd(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return {};
+  auto taken = failed("open output", EWOULDBLOCK);
+  taken.error().advice = "another writer has it open: write to another place";
+  return taken;
+}
+
 }  // namespace
 
 result<output> output::open(const std::string& path, int not_this) {
@@ -58,8 +68,11 @@ result<output> output::open(const std::string& path, int not_this) {
     same.error().advice = "it is the file that is read";
     return same;
   }
-  if (regular && path != "-" && about.st_size != 0 && ::ftruncate(opened.fd(), 0) != 0)
-    return failed("open output", errno);
+  // Standard output is whoever's that started the program.
+  if (regular && path != "-") {
+    if (const auto locked = lock(opened); !locked) return std::unexpected(locked.error());
+    if (::ftruncate(opened.fd(), 0) != 0) return failed("open output", errno);
+  }
   return output(std::move(opened), regular);
 }
 
@@ -67,6 +80,9 @@ result<output> output::adopt(descriptor opened) {
   struct stat about {};
   if (::fstat(opened.fd(), &about) != 0) return failed("open output", errno);
   const bool regular = S_ISREG(about.st_mode);
+  if (regular) {
+    if (const auto locked = lock(opened); !locked) return std::unexpected(locked.error());
+  }
   if (regular && (::ftruncate(opened.fd(), 0) != 0 || ::lseek(opened.fd(), 0, SEEK_SET) != 0))
     return failed("open output", errno);
   return output(std::move(opened), regular);

@@ -16,10 +16,12 @@ namespace ipq::capture {
 class output {
  public:
   /// "-" is standard output, which is not closed in the end. `not_this`: an open file that must not be the same, -1 for
-  /// none. Errors: EINVAL it is the same; those of open(2).
+  /// none. An ordinary file is emptied. Errors: EINVAL it is the same; EWOULDBLOCK another writer has it; those of
+  /// open(2).
   [[nodiscard]] static result<output> open(const std::string& path, int not_this = -1);
 
-  /// One that is open; also an ordinary file with something in it, which is emptied. Errors: those of ftruncate(2).
+  /// One that is open; also an ordinary file with something in it, which is emptied. Errors: EWOULDBLOCK another writer
+  /// has it; those of ftruncate(2).
   [[nodiscard]] static result<output> adopt(descriptor opened);
 
   /// Space behind what is to be written, for a whole record.

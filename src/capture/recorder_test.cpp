@@ -431,6 +431,39 @@ TEST_F(recorder_test, writes_to_what_is_open_already) {
   EXPECT_GT(std::filesystem::file_size(path), 0u) << "and nothing is lost then";
 }
 
+TEST_F(recorder_test, leaves_a_file_to_the_one_that_writes_it) {
+  const std::string path = folder / "r.pcapng", bytes = udp4(4);
+  const std::string capture = folder.write("in", capture_bytes().pcap(101).frame(bytes).data);
+  const auto expect_refused = [](const auto& opened, const std::string& operation) {
+    ASSERT_FALSE(opened);
+    EXPECT_TRUE(opened.error().is(EWOULDBLOCK));
+    EXPECT_EQ(opened.error().message(), operation +
+                                            ": Resource temporarily unavailable: another writer has it open: write to"
+                                            " another place");
+  };
+  auto first = recorder::open(path, options);
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(first->record(packet_of(bytes, 1), verdict::drop()));
+  expect_refused(recorder::open(path, options), "open recording");
+  expect_refused(recorder::adopt(::open(path.c_str(), O_WRONLY | O_CLOEXEC)), "open recording");
+  expect_refused(capture_reader::open(capture, {.passed = path}), "open output");
+  // A child has the very file; whoever reads it is no writer.
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_TRUE(first->record(packet_of(bytes, 2), verdict::drop()));
+  ASSERT_TRUE(first->close());
+  auto from = capture_reader::open(path, {.passed = folder / "out"});
+  ASSERT_TRUE(from);
+  EXPECT_EQ(from->receive()->size(), 2u) << "nothing of it was overwritten";
+  expect_refused(recorder::open(folder / "out", options), "open recording");
+
+  *first = *recorder::open(folder / "another", options);
+  EXPECT_TRUE(recorder::open(path, options)) << "when its writer is gone";
+  // What is no file has no one writer.
+  for (const char* shared : {"/dev/null", "/dev/null"}) EXPECT_TRUE(recorder::open(shared, options));
+}
+
 TEST_F(recorder_test, refuses_bad_options_and_paths) {
   EXPECT_TRUE(recorder::open(folder / "r", {.memory = 1000}).error().is(EINVAL));
   EXPECT_TRUE(recorder::open(folder / "r", {.rotate_after = -1s}).error().is(EINVAL));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What ipq run records of real traffic, ipq replay judges again: with the same rules and seed it gives the same file.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -117,6 +119,19 @@ TEST_F(recording, into_a_folder_is_refused) {
   EXPECT_EQ(ended.status, 1);
   EXPECT_TRUE(ended.output.starts_with("ipq run: rule 1:1:1: record " + folder + ": Is a directory: name a file\n"))
       << ended.output;
+}
+
+TEST_F(recording, into_what_another_writes_is_refused_and_leaves_it_as_it_is) {
+  const std::string file = recorded("live");
+  std::ofstream(file) << "another's";
+  const int writer = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_EQ(::flock(writer, LOCK_EX | LOCK_NB), 0);
+  const auto ended = kernel_tests::run({command_path(), "run", "-q", "4", "record " + file});
+  ::close(writer);
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(ended.output.starts_with("ipq run: rule 1:1:1: record " + file + ": another writer has it open: "))
+      << ended.output;
+  EXPECT_EQ(bytes("live"), "another's");
 }
 
 }  // namespace

@@ -91,6 +91,23 @@ for json in "" --json; do
   same "compare: what is said" 'ipq compare: write to standard output: Broken pipe' "$(cat "$folder/text")"
 done
 
+echo "one file is not two's"
+for output in -w --passed; do
+  "$ipq" replay "$capture" accept --pace 0.0001 $output "$folder/out" >/dev/null 2>&1 &
+  first=$!
+  for _ in $(seq 400); do
+    ! grep -q 'SigCgt:.*4002$' "/proc/$first/status" 2>/dev/null || break
+    sleep 0.02
+  done
+  status=0
+  "$ipq" replay "$capture" drop $output "$folder/out" >/dev/null 2>"$folder/text" || status=$?
+  same "$output: exit status of the second" 1 "$status"
+  same "$output: what it says" 1 "$(grep -c "^ipq replay: $folder/out: open .*: another writer has it open: " "$folder/text")"
+  kill -INT "$first"
+  wait "$first" || true
+  "$ipq" replay "$capture" accept $output "$folder/out" >/dev/null || failed "$output: refused after the end of the first"
+done
+
 echo "one standard input is not two"
 status=0
 "$ipq" compare - - <"$capture" 2>"$folder/text" || status=$?
