@@ -153,7 +153,7 @@ void block_writer::write_packet(std::uint32_t interface, std::uint64_t time, byt
   append(body_, static_cast<std::uint32_t>(time >> 32));
   append(body_, static_cast<std::uint32_t>(time));
   append(body_, static_cast<std::uint32_t>(size));
-  append(body_, static_cast<std::uint32_t>(original));
+  append(body_, static_cast<std::uint32_t>(std::min<std::size_t>(original, ~std::uint32_t{0})));
   append(body_, link);
   append(body_, packet);
   pad(body_);

@@ -188,10 +188,16 @@ link_result parse_link(std::uint32_t link, bytes data, std::uint32_t original_le
   link_result made{.kind = frame_kind::not_ip};
   const place where = find_packet(link, data, swapped, found, made.interface_index);
   if (!where.whole) return made;
-  const bool ipv6 = where.protocol == ethertype_ipv6;
-  if (!ipv6 && where.protocol != ethertype_ipv4) return made;
   const bytes rest = data.subspan(where.header);
   const bool cut = original_length > data.size();
+  made.whole = true;
+  made.header = static_cast<std::uint32_t>(where.header);
+  found.hw_protocol = where.protocol;
+  found.payload = rest;
+  found.original_length = original_length - made.header;
+  found.truncated = cut;
+  const bool ipv6 = where.protocol == ethertype_ipv6;
+  if (!ipv6 && where.protocol != ethertype_ipv4) return made;
   // A header that is not whole is none, unless it was the capture that cut it.
   if (rest.empty() || static_cast<unsigned>(rest[0]) >> 4 != (ipv6 ? 6u : 4u) ||
       (!cut && rest.size() < (ipv6 ? 40u : 20u))) {
@@ -199,9 +205,7 @@ link_result parse_link(std::uint32_t link, bytes data, std::uint32_t original_le
     return made;
   }
   made.kind = frame_kind::ip;
-  made.header = static_cast<std::uint32_t>(where.header);
   found.family = ipv6 ? family_ipv6 : family_ipv4;
-  found.hw_protocol = where.protocol;
   // What stands behind the packet is padding of the link. Where the packet says more than there ever was, it is wrong,
   // and seen as it is.
   std::size_t original = original_length - where.header;

@@ -27,12 +27,14 @@ enum class frame_kind : std::uint8_t {
 
 struct link_result {
   frame_kind kind;
-  std::uint32_t header = 0;           ///< bytes before the IP packet
+  bool whole = false;                 ///< the link header is; true of IP
+  std::uint32_t header = 0;           ///< bytes before the packet, if it is whole
   std::uint32_t interface_index = 0;  ///< as the capturing machine knew it; 0 where the frame does not say
 };
 
-/// Fills in family, hw_protocol, hw_addr, vlan, l2_header, payload, original_length and truncated. `data` is the frame,
-/// `original_length` its length on the wire. `swapped`: the file was written in the other byte order.
+/// Fills in family, hw_protocol, hw_addr, vlan, l2_header, payload, original_length and truncated. Of what is no IP
+/// there is no family, and the payload is all behind the link header. `data` is the frame, `original_length` its length
+/// on the wire. `swapped`: the file was written in the other byte order.
 [[nodiscard]] link_result parse_link(std::uint32_t link_type, bytes data, std::uint32_t original_length, bool swapped,
                                      packet& found) noexcept;
 

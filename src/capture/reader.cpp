@@ -86,7 +86,8 @@ class capture_reader::core {
   step take_other(std::size_t size);
   step take_frame(const frame& found, std::size_t size);
   step pass_over_frame(frame_kind what, std::uint32_t link_type, std::size_t size);
-  step take_note(const frame& found, packet& into, capture_frame& about, std::size_t& size);
+  [[nodiscard]] std::optional<note> find_note(const frame& of) const;
+  step take_note(note noted, const frame& found, packet& into, capture_frame& about, std::size_t& size);
   void set_readiness(step where) noexcept;
   /// rest() is not enough: `size` bytes would be.
   step need(std::size_t size) noexcept {
@@ -257,7 +258,9 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
   const std::uint32_t link_type = format_->interfaces()[found.interface].link_type;
   packet& each = batch_.add_packet();
   const auto link = parse_link(link_type, found.data, found.original_length, format_->swapped(), each);
-  if (link.kind != frame_kind::ip) return pass_over_frame(link.kind, link_type, size);
+  auto noted = found.options.empty() || !link.whole ? std::nullopt : find_note(found);
+  // What was judged is a packet, whatever it carries: a bridge's queue has more than IP.
+  if (link.kind != frame_kind::ip && !noted) return pass_over_frame(link.kind, link_type, size);
   each.hook = options_.hook;
   (each.hook <= last_input_hook ? each.indev : each.outdev) = link.interface_index == 0
                                                                   ? interfaces_.in_section(found.interface)
@@ -266,10 +269,14 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
   // What passes is the packet alone, and not what replaced it once.
   const bytes record = window_.rest().first(size);
   std::size_t frames = 1;
-  if (!found.options.empty()) [[unlikely]] {
-    if (const auto noted = take_note(found, each, frame, size); noted != step::done) {
+  if (noted) [[unlikely]] {
+    // With all that it had behind it.
+    each.payload = found.data.subspan(link.header);
+    each.original_length = found.original_length - link.header;
+    each.truncated = each.payload.size() < each.original_length;
+    if (const auto taken = take_note(*std::move(noted), found, each, frame, size); taken != step::done) {
       batch_.take_back();
-      return noted;
+      return taken;
     }
     frames += size != record.size() ? 1 : 0;
   }
@@ -292,16 +299,20 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
   return step::done;
 }
 
-/// What a recording says of the packet. Where it was changed, the packet that replaced it is taken, too.
-auto capture_reader::core::take_note(const frame& found, packet& into, capture_frame& about, std::size_t& size)
-    -> step {
+/// What a recording says of the packet.
+std::optional<note> capture_reader::core::find_note(const frame& of) const {
   std::optional<note> noted;
-  bytes options = found.options;
+  bytes options = of.options;
   for (option each{}; !noted && next_option(options, format_->swapped(), each);) {
     if (each.code == option_code::comment) noted = parse_note(text_of(each.value));
   }
-  if (!noted) return step::done;
-  if (noted->changed) {
+  return noted;
+}
+
+/// Where the packet was changed, the one that replaced it is taken, too.
+auto capture_reader::core::take_note(note noted, const frame& found, packet& into, capture_frame& about,
+                                     std::size_t& size) -> step {
+  if (noted.changed) {
     const bytes rest = window_.rest().subspan(size);
     const bool whole = rest.size() >= 8;
     if (whole && load<std::uint32_t>(rest.data(), format_->swapped()) == block::packet) {
@@ -311,18 +322,18 @@ auto capture_reader::core::take_note(const frame& found, packet& into, capture_f
       option each{};
       bytes next_options = next.options;
       if (record.what == format::kind::frame && next_option(next_options, format_->swapped(), each) &&
-          each.code == option_code::comment && parse_replacement_note(text_of(each.value)) == noted->about.id) {
+          each.code == option_code::comment && parse_replacement_note(text_of(each.value)) == noted.about.id) {
         // Not parsed: it need not be IP any more.
         const auto link = static_cast<std::size_t>(into.payload.data() - found.data.data());
-        noted->given = noted->given.with_payload(next.data.subspan(std::min(link, next.data.size())));
+        noted.given = noted.given.with_payload(next.data.subspan(std::min(link, next.data.size())));
         size += record.size;
       }
     } else if (!whole && !window_.at_end()) {
       return need(size + 8);
     }
   }
-  about.recorded = recorded_verdict{.given = noted->given, .id = noted->about.id, .took = noted->took};
-  restore(*noted, interfaces_, into);
+  about.recorded = recorded_verdict{.given = noted.given, .id = noted.about.id, .took = noted.took};
+  restore(noted, interfaces_, into);
   return step::done;
 }
 

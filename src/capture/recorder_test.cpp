@@ -345,6 +345,57 @@ TEST_F(recorder_test, gives_back_tags_and_families_that_no_link_header_has) {
   EXPECT_EQ((*all)[1].family, 7);
 }
 
+// A bridge's queue has all that it forwards.
+TEST_F(recorder_test, gives_back_what_is_no_ip_and_what_was_behind_packets) {
+  const std::string arp(46, 'a'), padded = udp4(1) + "padding", empty, broken = "E";
+  const std::string arp_link = ethernet(0x0806), link = ethernet(0x0800);
+  {
+    auto made = recorder::open(folder / "r.pcapng", options);
+    std::uint32_t id = 0;
+    for (const std::string* each : {&arp, &padded, &empty, &broken}) {
+      for (const bool has_link : {true, false}) {
+        packet one = packet_of(*each, ++id);
+        one.family = 7;
+        one.hw_protocol = each == &arp ? 0x0806 : 0x0800;
+        if (has_link) one.l2_header = bytes_of(each == &arp ? arp_link : link);
+        const auto given = each == &arp ? verdict::drop() : verdict::accept();
+        EXPECT_TRUE(made->record(one, given.with_payload(bytes_of(has_link ? "another" : ""))));
+      }
+    }
+    packet cut = packet_of(arp, ++id);
+    cut.family = 7;
+    cut.hw_protocol = 0x0806;
+    cut.original_length = 99;
+    EXPECT_TRUE(made->record(cut, verdict::drop()));
+    ASSERT_TRUE(made->close());
+  }
+  auto from = capture_reader::open(folder / "r.pcapng", {.passed = folder / "p"});
+  const auto all = from->receive();
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->size(), 9u);
+  EXPECT_EQ(from->counts().frames, 13u);
+  for (std::size_t i = 0; i < all->size(); ++i) {
+    const packet& each = (*all)[i];
+    const bool is_arp = i < 2 || i == 8;
+    EXPECT_EQ(text_of(each.payload), is_arp ? arp : i < 4 ? padded : i < 6 ? empty : broken) << i;
+    EXPECT_EQ(each.original_length, i == 8 ? 99u : each.payload.size()) << i;
+    EXPECT_EQ(each.truncated, i == 8) << i;
+    EXPECT_EQ(each.family, 7) << i;
+    EXPECT_EQ(each.hw_protocol, is_arp ? 0x0806 : 0x0800) << i;
+    EXPECT_EQ(text_of(each.l2_header), i % 2 == 1 || i == 8 ? "" : is_arp ? arp_link : link) << i;
+    const auto& recorded = from->frame_of(each)->recorded;
+    ASSERT_TRUE(recorded) << i;
+    EXPECT_EQ(recorded->given.what(), is_arp ? verdict::action::drop : verdict::action::accept) << i;
+    EXPECT_EQ(text_of(recorded->given.payload()), i % 2 == 1 || i == 8 ? "" : "another") << i;
+    EXPECT_TRUE(from->set_verdict(each, verdict::accept()));
+  }
+  EXPECT_TRUE(from->flush());
+  auto passed = capture_reader::open(folder / "p");
+  EXPECT_TRUE(serve(*passed, [](const packet&) { return verdict::accept(); }));
+  EXPECT_EQ(passed->counts().frames, 9u);
+  EXPECT_EQ(passed->counts().not_ip, 3u) << "without its verdict it is a frame as any";
+}
+
 TEST_F(recorder_test, what_a_full_disk_has_lost_is_told_in_the_end_though_there_is_room_again) {
   auto made = recorder::open(folder / "r.pcapng", options);
   full_disk disk(100'000);
@@ -387,7 +438,10 @@ TEST_F(recorder_test, takes_packets_of_256_kib_and_empty_ones) {
     largest.hw_protocol = 0x86dd;
     EXPECT_TRUE(made->record(largest, verdict::accept()));
     EXPECT_TRUE(made->record(packet_of("", 2), verdict::drop()));
-    EXPECT_TRUE(made->record(packet_of(udp4(1), 3), verdict::drop()));
+    const std::string small = udp4(1);
+    packet huge = packet_of(small, 3);
+    huge.original_length = ~std::uint32_t{0};
+    EXPECT_TRUE(made->record(huge, verdict::drop()));
     ASSERT_TRUE(made->close());
   }
   auto from = capture_reader::open(folder / "r.pcapng");
@@ -398,9 +452,8 @@ TEST_F(recorder_test, takes_packets_of_256_kib_and_empty_ones) {
     return verdict::accept();
   });
   ASSERT_TRUE(ended) << ended.error().message();
-  EXPECT_EQ(sizes, (std::vector<std::size_t>{262'144 - 14, 29})) << "the link header takes its room";
-  EXPECT_EQ(original, (std::vector<std::size_t>{262'144, 29}));
-  EXPECT_EQ(from->counts().malformed, 1u);
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{262'144 - 14, 0, 29})) << "the link header takes its room";
+  EXPECT_EQ(original, (std::vector<std::size_t>{262'144, 0, 0xffff'ffff - 14})) << "and has none in the largest number";
 }
 
 TEST_F(recorder_test, writes_to_what_is_open_already) {

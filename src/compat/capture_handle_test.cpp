@@ -382,6 +382,7 @@ TEST_F(capture_handle_test, packets_that_a_bridge_recorded_are_of_their_ip_versi
            made.option(0, "");
   };
   made.section().interface(raw_ip);
+  made.packet("no IP", 0, 1, 0, note(0)).packet("E", 0, 1, 0, note(0)).packet("", 0, 1, 0, note(0));
   made.packet(udp4(1), 0, 1, 0, note(1)).packet(udp6(5), 0, 2, 0, note(2));
   capture_path = folder.write("in.pcapng", made.data);
   auto four = listen(out);

@@ -14,10 +14,19 @@ namespace ipq::compat {
 namespace {
 
 constexpr std::uint16_t type_ethernet = 1;  // ARPHRD_ETHER
-constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
+constexpr std::uint16_t ethertype_ipv4 = 0x0800, ethertype_ipv6 = 0x86dd;
 
 std::size_t index_of(bool ipv6) noexcept {
   return ipv6 ? 1 : 0;
+}
+
+/// What a bridge's queue had, and ip_queue never: it may be in a recording.
+bool is_ip(const packet& which) noexcept {
+  if (which.payload.empty()) return false;
+  const auto version = static_cast<unsigned>(which.payload[0]) >> 4;
+  const bool whole = which.truncated || which.payload.size() >= (version == 6 ? 40u : 20u);
+  return whole && ((version == 4 && which.hw_protocol == ethertype_ipv4) ||
+                   (version == 6 && which.hw_protocol == ethertype_ipv6));
 }
 
 }  // namespace
@@ -157,6 +166,7 @@ bool capture_queue::arrive(bool loses) {
 
 /// False: the queue is full.
 bool capture_queue::take_in(const packet& next, bool loses) {
+  if (!is_ip(next)) return true;  // unanswered, which drops it
   // Not by its family, which is a bridge's where a bridge was recorded: ip_queue knew none.
   const bool is_ipv6 = next.hw_protocol == ethertype_ipv6;
   const std::size_t index = index_of(is_ipv6);
@@ -165,7 +175,7 @@ bool capture_queue::take_in(const packet& next, bool loses) {
     if (capture_handle* const other = members_[1 - index].who; whose.who == nullptr && other != nullptr) {
       other->count_wrong_family();
     }
-    return true;  // unanswered, which drops it
+    return true;  // unanswered, too
   }
   if (is_full()) {
     if (!loses) return false;
