@@ -28,12 +28,14 @@ struct interface {
   std::uint64_t multiplier = 1000;
   std::uint64_t divisor = 1;
   std::int64_t offset = 0;
+  std::uint8_t check_size = 0;  ///< bytes of the check sequence (FCS) that frames end with
 };
 
 struct frame {
   std::uint32_t interface = 0;
   std::uint32_t original_length = 0;  ///< never less than data.size()
   std::int64_t time = 0;              ///< nanoseconds since 1970
+  bool has_time = true;               ///< a simple block of pcapng does not
   bytes data = {};
   bytes options = {};  ///< of pcapng: as they stand in the file
 };
@@ -120,9 +122,9 @@ constexpr std::size_t least = 12;  ///< type, length, length
 
 namespace option_code {
 constexpr std::uint16_t end = 0, comment = 1;
-constexpr std::uint16_t application = 4;                                   // of a section
-constexpr std::uint16_t name = 2, time_resolution = 9, time_offset = 14;   // of an interface
-constexpr std::uint16_t flags = 2, packet_id = 5, queue = 6, verdict = 7;  // of a packet
+constexpr std::uint16_t application = 4;                                                   // of a section
+constexpr std::uint16_t name = 2, time_resolution = 9, check_size = 13, time_offset = 14;  // of an interface
+constexpr std::uint16_t flags = 2, packet_id = 5, queue = 6, verdict = 7;                  // of a packet
 }  // namespace option_code
 
 namespace link_type {

@@ -16,7 +16,7 @@ class pace {
   /// How often as fast as captured; 0: everything is due at once.
   explicit pace(double factor) noexcept : factor_(factor) {}
 
-  /// `time`: nanoseconds.
+  /// `time`: nanoseconds. What has none is not asked about: it is due at once.
   [[nodiscard]] bool is_due(std::int64_t time) {
     if (factor_ == 0) [[likely]]
       return true;

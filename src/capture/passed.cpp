@@ -42,6 +42,26 @@ std::vector<std::byte> options_that_hold(const section& from, const original& fr
   return kept;
 }
 
+/// Bytes of the check sequence (FCS) that the file says its frames end with.
+std::size_t check_size_of(const section& from, const original& frame) {
+  option each{};
+  for (bytes rest = frame.options; next_option(rest, from.swapped, each);) {
+    if (each.code != option_code::flags || each.value.size() != 4) continue;
+    const std::size_t size = load<std::uint32_t>(each.value.data(), from.swapped) >> 5 & 15;
+    if (size != 0) return size;
+  }
+  return frame.check_size;
+}
+
+/// Goes on with that of Ethernet, which begins with ~0 and ends inverted.
+std::uint32_t check(std::uint32_t sum, bytes data) noexcept {
+  for (const std::byte each : data) {
+    sum ^= static_cast<std::uint32_t>(each);
+    for (int bit = 0; bit < 8; ++bit) sum = sum >> 1 ^ ((sum & 1) != 0 ? 0xedb88320 : 0);
+  }
+  return sum;
+}
+
 /// A simple block whose frame was cut: how long it is the head said, and does not any more.
 bool is_cut_simple(const section& from, const original& frame) noexcept {
   return from.pcapng && load<std::uint32_t>(frame.record.data(), from.swapped) == block::simple_packet &&
@@ -132,6 +152,16 @@ void passed::write_without_note(const section& from, const original& frame) {
 
 void passed::write_changed(const section& from, const original& frame, bytes replacement) {
   const bytes link = frame.record.subspan(frame.frame_at, frame.link_size);
+  std::vector<std::byte> checked;
+  if (const std::size_t check_size = check_size_of(from, frame); check_size != 0) [[unlikely]] {
+    checked.assign(replacement.begin(), replacement.end());
+    checked.resize(replacement.size() + check_size);  // of other sizes than Ethernet's it is 0
+    const std::uint32_t sum = ~check(check(~std::uint32_t{0}, link), replacement);
+    for (std::size_t i = 0; check_size == 4 && i < 4; ++i) {
+      checked[replacement.size() + i] = static_cast<std::byte>(sum >> 8 * i);
+    }
+    replacement = checked;
+  }
   const std::size_t size = link.size() + replacement.size();
   const auto size_now = static_cast<std::uint32_t>(size);
   if (!from.pcapng) {

@@ -36,6 +36,7 @@ struct original {
   std::uint32_t size = 0;       ///< of the frame, as far as it was captured
   std::uint32_t link_size = 0;  ///< of the link header
   std::uint32_t interface = 0;
+  std::uint8_t check_size = 0;  ///< of the interface
   bytes options = {};
   bool recorded = false;     ///< its options say what became of it once
   std::uint64_t number = 0;  ///< as capture_frame has them

@@ -340,6 +340,38 @@ TEST_F(passed_test, holds_no_packets_whose_file_says_too_much_beside_them) {
   EXPECT_GT(held.size(), 60u);
 }
 
+// Whoever reads the file takes so many bytes from the end of each frame.
+TEST_F(passed_test, has_a_check_sequence_behind_what_was_changed_where_the_file_says_that_frames_have_one) {
+  const std::string changed = udp4(3, 'r'), link = ethernet(0x0800);
+  const std::string sum = "\x2a\x12\xa0\xa3";  // by zlib's crc32
+  const auto judge = [&](const packet& each) {
+    return each.id == 1 ? verdict::accept() : verdict::accept().with_payload(bytes_of(changed));
+  };
+  const std::string kept = link + udp4(1) + "sum0", other = link + udp4(2) + "padding, sum0";
+  for (const bool swapped : {false, true}) {
+    for (const auto& [size, end] : {std::pair{0u, std::string()}, {2u, sum}, {1u, std::string(2, '\0')}}) {
+      const auto file = [&](std::string_view second) {
+        const std::uint32_t says_size = size == 0 ? 0u : 0x04000000u | size << 28;
+        return capture_bytes(swapped).pcap(1 | says_size).frame(kept).frame(second).data;
+      };
+      EXPECT_EQ(filter(file(other), judge), file(link + changed + end)) << size;
+    }
+    const auto file = [&](const std::vector<std::string>& frames) {
+      capture_bytes made(swapped);
+      const auto flags = [&](std::uint32_t bits) {
+        return made.option(2, capture_bytes(swapped).add(bits).data) + made.option(0, "");
+      };
+      made.section().interface(1).interface(1, "checked", made.option(13, "\4"));
+      made.interface(1, "in bits", made.option(13, "\x20")).packet(frames[0], 0, 0, 0, flags(4 << 5 | 1));
+      made.packet(frames[1], 0, 0, 0, flags(4 << 5 | 2)).packet(frames[2], 1).packet(frames[3], 2, 0, 0, flags(1));
+      return made.packet(frames[4], 0, 0, 0, flags(1)).packet(frames[5], 1, 0, 0, flags(2 << 5)).data;
+    };
+    const std::string plain = link + changed;
+    EXPECT_EQ(filter(file({kept, other, other, other, other, other}), judge),
+              file({kept, plain + sum, plain + sum, plain + sum, plain, plain + std::string(2, '\0')}));
+  }
+}
+
 TEST_F(passed_test, has_duplicates_behind_their_packets) {
   const auto in = capture_bytes().pcap(101).frame(udp4(1)).frame(udp4(2)).frame(udp4(3)).data;
   const std::string copy = udp4(7, 'c');

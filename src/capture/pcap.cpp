@@ -40,8 +40,11 @@ class pcap final : public format {
     if (load<std::uint16_t>(data.data() + 4, swapped_) != 2 || load<std::uint16_t>(data.data() + 6, swapped_) != 4) {
       return damaged("a pcap file of another version than 2.4");
     }
-    // Above are flags: the length of a frame check sequence, which IP's own length cuts off.
-    interfaces_.push_back({.link_type = load<std::uint32_t>(data.data() + 20, swapped_) & 0x03ffffff});
+    // Above are flags: the length, in units of 16 bits, of a check sequence, which IP's own length cuts off.
+    const auto link = load<std::uint32_t>(data.data() + 20, swapped_);
+    const bool says_size = (link & 0x04000000) != 0;
+    interfaces_.push_back(
+        {.link_type = link & 0x03ffffff, .check_size = static_cast<std::uint8_t>(says_size ? link >> 28 << 1 : 0)});
     return {kind::other, file_header};
   }
 

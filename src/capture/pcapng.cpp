@@ -113,6 +113,10 @@ format::record pcapng::add_interface(bytes body, std::size_t size) {
       made.name.resize(std::min({made.name.find('\0'), made.name.size(), max_name}));
     } else if (each.code == option_code::time_resolution && each.value.size() == 1) {
       resolution = static_cast<std::uint8_t>(each.value[0]);
+    } else if (each.code == option_code::check_size && each.value.size() == 1) {
+      // In bytes; some say it in bits, of which no sequence has so few.
+      const auto said = static_cast<std::uint8_t>(each.value[0]);
+      made.check_size = said < 16 ? said : said / 8;
     } else if (each.code == option_code::time_offset && each.value.size() == 8) {
       offset = static_cast<std::int64_t>(load<std::uint64_t>(each.value.data(), swapped_));
     }
@@ -165,6 +169,7 @@ format::record pcapng::simple_packet(bytes body, std::size_t size, frame& found)
   std::size_t length = std::min<std::size_t>(found.original_length, body.size() - header);
   if (snap_lengths_[0] != 0) length = std::min<std::size_t>(length, snap_lengths_[0]);
   if (length > max_frame) return damaged("the packet says that it has more than 262144 bytes");
+  found.has_time = false;
   return take(0, 0, body.subspan(header, length), {}, size, found);
 }
 

@@ -185,7 +185,7 @@ auto capture_reader::core::fill() -> step {
     const auto record = format_->next(rest, found);
     switch (record.what) {
       case format::kind::frame:
-        if (!pace_.is_due(found.time)) return step::not_due;
+        if (found.has_time && !pace_.is_due(found.time)) return step::not_due;
         if (const auto taken = take_frame(found, record.size); taken != step::done) return taken;
         break;
       case format::kind::other:
@@ -290,6 +290,7 @@ auto capture_reader::core::take_frame(const frame& found, std::size_t size) -> s
                    .size = static_cast<std::uint32_t>(found.data.size()),
                    .link_size = link.header,
                    .interface = found.interface,
+                   .check_size = format_->interfaces()[found.interface].check_size,
                    .options = found.options,
                    .recorded = frame.recorded.has_value(),
                    .number = frame.number,

@@ -449,6 +449,12 @@ TEST_F(capture_reader_test, paces_by_the_captures_time) {
   EXPECT_TRUE(from.receive().error().is(ENODATA));
   EXPECT_TRUE(is_readable(from.fd())) << "the end is there";
 
+  capture_bytes simple, mixed;
+  simple.add<std::uint32_t>(30).add_text(udp4(2)).add<std::uint16_t>(0);
+  mixed.section().interface(101).block(3, simple.data).packet(udp4(1), 0, 1'000'000'000'000'000).block(3, simple.data);
+  auto timeless = open(mixed.data, {.pace = 1});
+  EXPECT_EQ(timeless.try_receive()->size(), 3u) << "what has no time is due at once, and begins none";
+
   auto years = open(capture_bytes().pcap(101).frame(udp4(1), 0).frame(udp4(2), 4'000'000'000).data, {.pace = 1e-300});
   ASSERT_EQ(years.receive()->size(), 1u);
   std::jthread stopper([&] {
