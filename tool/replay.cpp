@@ -72,8 +72,9 @@ class stopped_by_signals {
 
 class replay {
  public:
-  replay(ipq::capture_reader& from, worker_engines judges)
-      : from_(from), judges_(std::move(judges)), workers_(judges_.size()) {
+  replay(ipq::capture_reader& from, worker_engines judges, const rules::delayed_limits& limits)
+      : from_(from), judges_(std::move(judges)), limits_(limits) {
+    for (std::size_t i = 0; i < judges_.size(); ++i) workers_.emplace_back(rules::delayed<waiting>(limits));
     names_ = [&reader = from_](std::uint32_t index) { return reader.interface_name(index); };
   }
 
@@ -111,7 +112,7 @@ class replay {
   outcome<void> open(const std::string& path, recording& into);
   ipq::result<void> take(const ipq::packet& packet);
   ipq::result<void> carry_out(worker& by, const ipq::packet& packet, rules::decision& decided);
-  void drop(rules::decision& decided);
+  void refuse_to_delay(rules::decision& decided);
   ipq::result<void> release(waiting&& one);
   ipq::result<void> release_due(rules::time now);
   ipq::result<void> release_all();
@@ -119,6 +120,7 @@ class replay {
 
   ipq::capture_reader& from_;
   worker_engines judges_;
+  const rules::delayed_limits limits_;
   std::vector<worker> workers_;
   rules::interface_names names_;
   recording all_;
@@ -168,10 +170,10 @@ ipq::result<void> replay::release_all() {
   return from_.flush();
 }
 
-/// As live, what exceeds the limits of what is delayed is lost, and nothing but that is counted and recorded of it.
-void replay::drop(rules::decision& decided) {
+/// As live, what exceeds the limits of what is delayed is not, and nothing but that is counted and recorded of it.
+void replay::refuse_to_delay(rules::decision& decided) {
   ++delay_refused_;
-  decided.verdict = ipq::verdict::drop();
+  decided.verdict = limits_.beyond == ipq::verdict::action::accept ? ipq::verdict::accept() : ipq::verdict::drop();
   decided.delay = {};
   decided.duplicates = 0;
 }
@@ -207,7 +209,7 @@ ipq::result<void> replay::carry_out(worker& by, const ipq::packet& packet, rules
   if (decided.delay.count() == 0) return from_.set_verdict(packet, decided.verdict);
   auto held = from_.hold(packet);
   if (!held && held.error().is(ENOMEM)) {
-    drop(decided);
+    refuse_to_delay(decided);
     return from_.set_verdict(packet, decided.verdict);
   }
   if (!held) return std::unexpected(held.error());
@@ -215,7 +217,7 @@ ipq::result<void> replay::carry_out(worker& by, const ipq::packet& packet, rules
   waiting one{*std::move(held), decided.verdict, {payload.begin(), payload.end()}};
   const std::size_t bytes = packet.original_length + payload.size() + decided.duplicate.size();
   if (by.delayed.push(std::move(one), by.latest + decided.delay, bytes)) return {};
-  drop(decided);
+  refuse_to_delay(decided);
   // NOLINTNEXTLINE(bugprone-use-after-move): what is refused is untouched
   return std::move(one.packet).set_verdict(decided.verdict);
 }
@@ -278,7 +280,8 @@ std::string replay::to_text() const {
   also(changed_, "changed");
   also(delayed_packets_, "delayed");
   also(duplicates_, "duplicates");
-  also(delay_refused_, "dropped as too many were delayed");
+  also(delay_refused_, limits_.beyond == ipq::verdict::action::accept ? "accepted as too many were delayed"
+                                                                      : "dropped as too many were delayed");
 
   text += fmt::format("\n\n{:>12} {:>15}  rule\n", "packets", "bytes");
   for (std::size_t i = 0; i < judged.each.size(); ++i) {
@@ -381,6 +384,7 @@ int replay_main(int argc, char** argv) {
   rule_options rules_from;
   replay_options options;
   command_line line("replay",
+  rules::delayed_limits limits;
                     "Judges the packets of a capture with rules, as ipq run judges live ones: pcap or pcapng, also\n"
                     "packed with gzip or zstd, or a recording of ipq. Needs no rights.");
   line.add_argument("IN", capture, "the capture; - is standard input");
@@ -392,6 +396,7 @@ int replay_main(int argc, char** argv) {
   add_replay_options(line, options);
   line.add_flag("--json", json, "the summary for programs");
   line.add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
+  add_delay_options(line, limits);
   if (const auto end = line.parse(argc, argv)) return *end;
   if (const auto fit = check(options); !fit) return report("replay", fit.error());
   const auto compiled = compile_rules(rules_from);
@@ -407,7 +412,7 @@ int replay_main(int argc, char** argv) {
     const bool of_output = std::string_view(reader.error().operation) == "open output";
     return report("replay", about_file(of_output ? passed : capture, reader.error()));
   }
-  replay job(*reader, worker_engines(*compiled, options, *reader));
+  replay job(*reader, worker_engines(*compiled, options, *reader), limits);
   if (const auto opened = job.open_record_files(); !opened) return report("replay", opened.error());
   if (!recording.empty()) {
     if (const auto opened = job.record_to(recording); !opened) return report("replay", opened.error());

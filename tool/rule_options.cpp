@@ -4,15 +4,34 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "command_line.hpp"
 #include "printable.hpp"
+#include "values.hpp"
 
 namespace tool {
 
 void add_rule_options(command_line& to, rule_options& options) {
   to.add_repeated("-f,--file", "FILE", 1, options.files, "read rules from this file; may be repeated");
   to.add_arguments("RULE", options.arguments, "rules, each one argument: 'drop : udp port 53'");
+}
+
+void add_delay_options(command_line& to, ipq::tool::rules::delayed_limits& limits) {
+  to.add_option("--delay-packets", "N", limits.packets, number_between(1, 10'000'000),
+                "packets that may wait for their time, in each worker; without it 100000");
+  to.add_option(
+      "--delay-bytes", "SIZE", limits.bytes,
+      [](std::string_view text) { return parse_size(text, 1, std::uint64_t{1} << 40); },
+      "the same in bytes, as 64M; without it 256M");
+  to.add_option(
+      "--delay-full", "accept|drop", limits.beyond,
+      [](std::string_view text) -> parsed<ipq::verdict::action> {
+        auto made = parse_verdict(text);
+        if (!made) return std::unexpected(std::move(made).error());
+        return made->what();
+      },
+      "what becomes of packets beyond these; without it drop");
 }
 
 outcome<ipq::tool::rules::ruleset> compile_rules(const rule_options& from) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// How ipq run and ipq check are told their rules: -f FILE, or rules as arguments.
+// How commands are told their rules, -f FILE, or rules as arguments, and how much these may delay.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "failure.hpp"
+#include "rules/delayed.hpp"
 #include "rules/ruleset.hpp"
 
 namespace tool {
@@ -18,6 +19,7 @@ struct rule_options {
 };
 
 void add_rule_options(command_line& to, rule_options& options);
+void add_delay_options(command_line& to, ipq::tool::rules::delayed_limits& limits);
 
 /// Reads the files and compiles everything: files first, then arguments, in their order. Failures: wrong_usage, with
 /// each fault's place, its line and a caret, or where there is no rule at all.

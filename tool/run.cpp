@@ -57,20 +57,7 @@ void add_options(command_line& line, run_options& options) {
                   "what becomes of packets that no rule matches; without it accept");
   line.add_option("--seed", "N", options.seed, number_between(0, ~0ull),
                   "make loss, jitter and the like the same every time");
-  line.add_option("--delay-packets", "N", options.limits.packets, number_between(1, 10'000'000),
-                  "packets that may wait for their time, in each worker; without it 100000");
-  line.add_option(
-      "--delay-bytes", "SIZE", options.limits.bytes,
-      [](std::string_view text) { return parse_size(text, 1, std::uint64_t{1} << 40); },
-      "the same in bytes, as 64M; without it 256M");
-  line.add_option(
-      "--delay-full", "accept|drop", options.limits.beyond,
-      [](std::string_view text) -> parsed<ipq::verdict::action> {
-        auto made = parse_verdict(text);
-        if (!made) return std::unexpected(std::move(made).error());
-        return made->what();
-      },
-      "what becomes of packets beyond these; without it drop");
+  add_delay_options(line, options.limits);
   line.add_option("--duplicate-mark", "N", options.duplicate_mark, parse_mark,
                   "mark of the copies that duplicate sends; without it 0x69707164");
   line.add_option("--metrics", "ADDRESS:PORT", options.metrics, "answer Prometheus on this address");

@@ -183,6 +183,19 @@ same "recorded drops" 3200 "$("$ipq" replay "$folder/r" accept -w "$folder/all" 
   failed "the summary says nothing of packets that could not be delayed"
 rm "$folder/many" "$folder/twenty"
 
+echo "as many as run was told may wait"
+for bound in "--delay-packets 2" "--delay-bytes 170"; do
+  for full in accept drop; do
+    # shellcheck disable=SC2086 # an option and its value
+    "$ipq" replay "$capture" 'delay 60min, set ttl 9 : udp' $bound --delay-full $full --json -w "$folder/r" >"$folder/json"
+    same "$bound, $full: delayed, beyond, changed" "2 1 2" \
+      "$(value "$folder/json" delayed) $(value "$folder/json" delay_refused) $(value "$folder/json" changed)"
+    same "$bound, $full: recorded" 1 "$(shark "$folder/r" -Y "udp and not icmp and frame.comment matches \"^verdict $full, id\"")"
+  done
+done
+"$ipq" replay "$capture" 'delay 60min : udp' --delay-packets 1 --delay-full accept |
+  grep -q ', 2 accepted as too many were delayed' || failed "the summary says nothing of packets that were not delayed"
+
 echo "what is no text"
 "$ipq" replay "$capture" $'log "a\xff" : udp' --json >"$folder/json" || failed "a byte that is no text ends the summary"
 same "packets of a rule that is no text" 3 "$(sum_of rules "$folder/json")"
