@@ -276,6 +276,7 @@ std::string replay::to_text() const {
   also(counts.not_ip, "without IP");
   also(counts.malformed, "malformed");
   also(counts.unknown_link, "of an unknown link type");
+  also(counts.left_out, "blocks too large to pass");
   also(truncated_, "truncated");
   also(changed_, "changed");
   also(delayed_packets_, "delayed");
@@ -324,6 +325,7 @@ std::string replay::to_json() const {
             {"not_ip", counts.not_ip},
             {"malformed", counts.malformed},
             {"unknown_link", counts.unknown_link},
+            {"left_out", counts.left_out},
             {"truncated", truncated_},
             {"changed", changed_},
             {"delayed", delayed_packets_},
@@ -382,9 +384,9 @@ int replay_main(int argc, char** argv) {
   double pace = 0;
   bool json = false, quiet = false;
   rule_options rules_from;
+  rules::delayed_limits limits;
   replay_options options;
   command_line line("replay",
-  rules::delayed_limits limits;
                     "Judges the packets of a capture with rules, as ipq run judges live ones: pcap or pcapng, also\n"
                     "packed with gzip or zstd, or a recording of ipq. Needs no rights.");
   line.add_argument("IN", capture, "the capture; - is standard input");
@@ -394,9 +396,9 @@ int replay_main(int argc, char** argv) {
   line.add_option("--pace", "FACTOR", pace, decimal_between(0, 1e9),
                   "times faster than the capture's own time, 1 as it was, 0 as fast as possible; without it 0");
   add_replay_options(line, options);
+  add_delay_options(line, limits);
   line.add_flag("--json", json, "the summary for programs");
   line.add_flag("--no-progress", quiet, "no progress bar, even on a terminal");
-  add_delay_options(line, limits);
   if (const auto end = line.parse(argc, argv)) return *end;
   if (const auto fit = check(options); !fit) return report("replay", fit.error());
   const auto compiled = compile_rules(rules_from);

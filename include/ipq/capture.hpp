@@ -29,9 +29,10 @@ struct capture_options {
   double pace = 0;
 
   /// File to write what passes to, in the capture's own format; empty: none; "-": standard output. Packets are written
-  /// in the order of their verdicts, as they came, or with their replacement behind their link header. Frames that
-  /// carry no IP are left out. A length at which the capture cut frames is not kept, as replacements may be longer. An
-  /// existing file is overwritten.
+  /// in the order of their verdicts, as they came, or with their replacement behind their link header, and a check
+  /// sequence (FCS) where the file says that frames have one. Frames that are no packets here are left out, and of what
+  /// pcapng has beside them statistics, what is not to be copied, and blocks of more than 16 MiB. A length at which the
+  /// capture cut frames is not kept, as replacements may be longer. An existing file is overwritten.
   std::string passed = {};
 
   /// For packets that the program passes over: not answered and not held when the next batch is asked for, or held and
@@ -58,11 +59,12 @@ struct capture_frame {
 /// was changed: what replaced it.
 struct capture_counts {
   std::uint64_t frames = 0;
-  std::uint64_t not_ip = 0;        ///< ARP and the like: passed over
+  std::uint64_t not_ip = 0;        ///< ARP and the like: passed over, but for what a recording has with its verdict
   std::uint64_t malformed = 0;     ///< said to be IP, without a whole header of that version: passed over
   std::uint64_t unknown_link = 0;  ///< of an interface whose link type is not known here: passed over
   std::uint64_t bytes = 0;         ///< read of the file, and its size; of the packed one, if it is packed
   std::uint64_t file_size = 0;     ///< 0 where it is not known, as of a pipe
+  std::uint64_t left_out = 0;      ///< blocks that were too large for capture_options::passed
 };
 
 /// Reads pcap (any byte order, microseconds and nanoseconds) and pcapng (several sections and interfaces), plain or
@@ -75,8 +77,8 @@ struct capture_counts {
 /// its indev at prerouting, input and forward, and its outdev else. Padding behind a packet is cut off. The timestamp
 /// is the capture's. `truncated` are packets of which the capture has only the beginning.
 ///
-/// A recording of `recorder` gives the packets back as they were, with hook, marks, interfaces and owner; its verdicts
-/// are in frame_of().
+/// A recording of `recorder` gives the packets back as they were, with hook, marks, interfaces and owner, and of a
+/// bridge also those that are no IP; its verdicts are in frame_of().
 class capture_reader final : public source {
  public:
   /// "-" is standard input. Errors: EINVAL a bad option, or `passed` is the capture itself; EWOULDBLOCK another

@@ -18,7 +18,7 @@ using bytes = std::span<const std::byte>;
 
 /// More than any packet has: what libpcap takes for one, too. Whatever says that it is larger is damaged.
 constexpr std::size_t max_frame = 262'144;
-/// A packet with its options. Larger blocks are passed over unread if they are of another kind, and damage if not.
+/// A packet with its options. Larger blocks are damage, unless they are of another kind.
 constexpr std::size_t max_record = 4 * max_frame;
 
 struct interface {

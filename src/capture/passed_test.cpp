@@ -77,6 +77,41 @@ TEST_F(passed_test, is_the_same_pcapng_with_names_comments_and_what_is_not_known
   }
 }
 
+TEST_F(passed_test, has_large_blocks_beside_packets_and_counts_those_that_are_too_large) {
+  const std::string secrets(2 << 20, 's'), head = capture_bytes().section().interface(101).data;
+  for (const bool swapped : {false, true}) {
+    capture_bytes in(swapped), expected(swapped);
+    in.section()
+        .interface(101)
+        .packet(udp4(1))
+        .block(10, secrets)
+        .packet(udp4(2))
+        .block(10, std::string(16 << 20, 'l'));
+    in.block(5, secrets).block(0x40000bad, secrets).packet(udp4(3)).block(10, secrets);
+    expected.section().interface(101).packet(udp4(1)).block(10, secrets).packet(udp4(3)).block(10, secrets);
+    auto from = capture_reader::open(folder.write("in", in.data), {.passed = folder / "out"});
+    ASSERT_TRUE(from);
+    ASSERT_TRUE(serve(*from, drop_second));
+    EXPECT_EQ(folder.read("out").size(), expected.data.size());
+    EXPECT_TRUE(folder.read("out") == expected.data) << swapped;
+    EXPECT_EQ(from->counts().left_out, 1u);
+    auto unwritten = capture_reader::open(folder / "in");
+    ASSERT_TRUE(serve(*unwritten, drop_second));
+    EXPECT_EQ(unwritten->counts().left_out, 0u) << "nothing passes";
+  }
+  auto torn = capture_bytes().section().interface(101).packet(udp4(1)).block(10, secrets).data;
+  torn.back() ^= 1;
+  for (const std::size_t cut : {std::size_t{0}, std::size_t{1000}}) {
+    const auto bytes = torn.substr(0, torn.size() - cut);
+    auto from = capture_reader::open(folder.write("in", bytes), {.passed = folder / "out"});
+    const auto ended = serve(*from, [](const packet&) { return verdict::accept(); });
+    ASSERT_FALSE(ended);
+    EXPECT_TRUE(ended.error().is(EBADMSG));
+    EXPECT_TRUE(from->flush());
+    EXPECT_EQ(folder.read("out"), capture_bytes().section().interface(101).packet(udp4(1)).data);
+  }
+}
+
 TEST_F(passed_test, has_only_its_head_where_nothing_passes) {
   const auto head = capture_bytes().pcap(101).data;
   EXPECT_EQ(filter(head, drop_second), head);

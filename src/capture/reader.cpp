@@ -23,7 +23,7 @@ using namespace capture;
 
 namespace {
 
-constexpr std::size_t max_head = 16 << 20;
+constexpr std::size_t max_head = 16 << 20;   // and of one block that is copied
 constexpr std::uint8_t last_input_hook = 2;  // prerouting, input and forward know where a packet came from
 
 error fault_of(int code, const char* why) {
@@ -210,13 +210,22 @@ auto capture_reader::core::fill() -> step {
 }
 
 auto capture_reader::core::take_other(std::size_t size) -> step {
-  if (size > max_record) {
+  const std::uint32_t type =
+      pcapng_ ? in_order(load<std::uint32_t>(window_.rest().data()), format_->swapped()) : block::section;
+  const bool copies = batch_.writes() && type != block::interface_statistics && type != block::custom_not_to_copy;
+  if (size > max_record && (!copies || size > max_head)) {
+    counts_.left_out += copies ? 1 : 0;
     window_.skip(size);
     return step::done;
   }
+  if (window_.rest().size() < size) {
+    if (!window_.at_end()) return need(size);
+    return damaged("the file ends here, within a block: it is cut, or still being written");
+  }
   const bytes record = window_.rest().first(size);
-  const std::uint32_t type =
-      pcapng_ ? in_order(load<std::uint32_t>(record.data()), format_->swapped()) : block::section;
+  if (size > max_record && load<std::uint32_t>(record.data() + size - 4, format_->swapped()) != size) {
+    return damaged("a block whose two lengths differ");
+  }
   const bool is_interface = pcapng_ && type == block::interface;
   if (type == block::section) {
     section_ = std::make_shared<section>();
@@ -228,7 +237,7 @@ auto capture_reader::core::take_other(std::size_t size) -> step {
   if (type == block::section || is_interface) {
     if (section_->head.size() + size > max_head) return damaged("a section that describes interfaces with over 16 MiB");
     batch_.written().grow_head(section_, record);
-  } else if (batch_.writes() && type != block::interface_statistics && type != block::custom_not_to_copy) {
+  } else if (copies) {
     batch_.written().add(section_, record);
   }
   if (type == block::section ? !pcapng_ : is_interface) {
