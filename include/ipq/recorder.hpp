@@ -28,8 +28,8 @@ struct recorder_options {
   bool wait_when_full = false;
 
   /// Begins another file when this one has so many bytes, or so much time between its packets; 0: never. The files of a
-  /// path "traffic.pcapng" then are traffic.00001.pcapng and so on. The time is not negative, and standard output has
-  /// no other file (EINVAL).
+  /// path "traffic.pcapng" then are traffic.00001.pcapng and so on; those that are there stay, and the numbers go on
+  /// behind theirs. The time is not negative, and standard output has no other file (EINVAL).
   std::uint64_t rotate_bytes = 0;
   std::chrono::nanoseconds rotate_after{0};
 };
@@ -55,9 +55,9 @@ struct recorder_counts {
 /// whole blocks are written, at the latest some 2 ms after the packet: what a crash leaves can be read up to there.
 class recorder {
  public:
-  /// Overwrites an existing file; "-" is standard output. Errors: EINVAL a bad option; EWOULDBLOCK another recorder or
-  /// capture_options::passed writes to the file, in this process or another; those of open(2), write(2) and
-  /// pthread_create(3).
+  /// Overwrites an existing file, unless it rotates; "-" is standard output. Errors: EINVAL a bad option; EWOULDBLOCK
+  /// another recorder or capture_options::passed writes to the file, in this process or another; those of open(2),
+  /// write(2) and pthread_create(3).
   [[nodiscard]] static result<recorder> open(const std::string& path, const recorder_options& options = {});
   /// Writes to a file that is open already, as one that a right was needed for that is gone: an ordinary file is
   /// emptied first. `fd` is the recorder's from here on, also if there is an error. Errors: EINVAL a bad option, of

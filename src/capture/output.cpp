@@ -7,8 +7,11 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <ctime>
+#include <iterator>
 
 namespace ipq::capture {
 namespace {
@@ -76,6 +79,12 @@ result<output> output::open(const std::string& path, int not_this) {
   return output(std::move(opened), regular);
 }
 
+result<output> output::create(const std::string& path) {
+  descriptor opened(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!opened) return failed("open output", errno);
+  return adopt(std::move(opened));
+}
+
 result<output> output::adopt(descriptor opened) {
   struct stat about {};
   if (::fstat(opened.fd(), &about) != 0) return failed("open output", errno);
@@ -111,20 +120,31 @@ result<void> output::flush() {
   while (sent_ < used_) {
     const auto count = write(std::span(buffer_).subspan(sent_, used_ - sent_));
     if (!count) {
-      // A full disk takes a part: a record that is cut is taken back, and written again by the next call.
-      if (regular_ && sent_ != 0 && file_.is_there()) {
-        const off_t whole = ::lseek(file_.fd(), 0, SEEK_CUR) - static_cast<off_t>(sent_);
-        if (whole >= 0 && ::ftruncate(file_.fd(), whole) == 0 && ::lseek(file_.fd(), whole, SEEK_SET) == whole) {
-          sent_ = 0;
-        }
-      }
+      if (regular_ && file_.is_there()) keep_whole_records();
       return std::unexpected(count.error());
     }
     sent_ += *count;
   }
   written_ += used_;
   used_ = sent_ = 0;
+  ends_.clear();
   return {};
+}
+
+/// A full disk takes a part: a record that is cut is taken back, and written again by the next flush.
+void output::keep_whole_records() noexcept {
+  const auto cut = std::ranges::upper_bound(ends_, sent_);
+  const std::size_t kept = cut == ends_.begin() ? 0 : *std::prev(cut);
+  if (sent_ != kept) {
+    const off_t whole = ::lseek(file_.fd(), 0, SEEK_CUR) - static_cast<off_t>(sent_ - kept);
+    if (whole < 0 || ::ftruncate(file_.fd(), whole) != 0 || ::lseek(file_.fd(), whole, SEEK_SET) != whole) return;
+  }
+  ends_.erase(ends_.begin(), cut);
+  for (std::size_t& each : ends_) each -= kept;
+  std::memmove(buffer_.data(), buffer_.data() + kept, used_ - kept);
+  used_ -= kept;
+  written_ += kept;
+  sent_ = 0;
 }
 
 }  // namespace ipq::capture

@@ -19,12 +19,14 @@ class output {
   /// none. An ordinary file is emptied. Errors: EINVAL it is the same; EWOULDBLOCK another writer has it; those of
   /// open(2).
   [[nodiscard]] static result<output> open(const std::string& path, int not_this = -1);
+  /// Only where there is nothing of that name: EEXIST.
+  [[nodiscard]] static result<output> create(const std::string& path);
 
   /// One that is open; also an ordinary file with something in it, which is emptied. Errors: EWOULDBLOCK another writer
   /// has it; those of ftruncate(2).
   [[nodiscard]] static result<output> adopt(descriptor opened);
 
-  /// Space behind what is to be written, for a whole record.
+  /// Space behind what is to be written, for a whole record, or a part of one.
   [[nodiscard]] std::span<std::byte> grow(std::size_t size) {
     const std::size_t begin = used_;
     used_ += size;
@@ -34,12 +36,16 @@ class output {
   void append(std::span<const std::byte> record) {
     if (!record.empty()) __builtin_memcpy(grow(record.size()).data(), record.data(), record.size());
   }
+  /// What was added ends a record. What comes before the end of none belongs to the next.
+  void end_record() { ends_.push_back(used_); }
+  /// That ended and are not written.
+  [[nodiscard]] std::size_t records() const noexcept { return ends_.size(); }
   [[nodiscard]] bool is_full() const noexcept { return used_ >= enough; }
   [[nodiscard]] std::uint64_t size() const noexcept { return written_ + used_; }
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
-  /// Writes what is there. Errors: EBADF the program closed its descriptor; those of write(2); nothing is lost then,
-  /// the next call tries again.
+  /// Writes what is there, and of it as many whole records as have room. Errors: EBADF the program closed its
+  /// descriptor; those of write(2); nothing is lost then, the next call tries again.
   result<void> flush();
 
  private:
@@ -48,13 +54,15 @@ class output {
     buffer_.resize(enough + enough / 2);
   }
   result<std::size_t> write(std::span<const std::byte> rest) const noexcept;
+  void keep_whole_records() noexcept;
 
   unseen_descriptor file_;
   bool regular_;
   std::vector<std::byte> buffer_;
-  std::size_t used_ = 0;       ///< of buffer_
-  std::size_t sent_ = 0;       ///< of those, what a pipe has taken
-  std::uint64_t written_ = 0;  ///< before buffer_
+  std::size_t used_ = 0;           ///< of buffer_
+  std::size_t sent_ = 0;           ///< of those, what a pipe has taken
+  std::uint64_t written_ = 0;      ///< before buffer_
+  std::vector<std::size_t> ends_;  ///< of records in buffer_
 };
 
 }  // namespace ipq::capture

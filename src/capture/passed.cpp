@@ -114,10 +114,7 @@ void passed::add(const std::shared_ptr<const section>& to, bytes record) {
 
 void passed::write(const std::shared_ptr<const section>& from, const original& frame, bytes replacement) {
   if (from != current_) begin(from);
-  if (first_number_ == 0) {
-    first_number_ = frame.number;
-    first_offset_ = frame.offset;
-  }
+  waiting_.push_back({frame.number, frame.offset});
   if (!replacement.empty()) {
     write_changed(*from, frame, replacement);
   } else if (frame.recorded) {
@@ -128,15 +125,15 @@ void passed::write(const std::shared_ptr<const section>& from, const original& f
   } else {
     output_.append(frame.record);
   }
+  output_.end_record();
 }
 
 result<void> passed::flush() {
   auto flushed = output_.flush();
-  if (flushed) {
-    first_number_ = 0;
-  } else if (first_number_ != 0) {
-    flushed.error().packet = first_number_;
-    flushed.error().offset = first_offset_;
+  waiting_.erase(waiting_.begin(), waiting_.end() - static_cast<std::ptrdiff_t>(output_.records()));
+  if (!flushed && !waiting_.empty()) {
+    flushed.error().packet = waiting_.front().number;
+    flushed.error().offset = waiting_.front().offset;
   }
   return flushed;
 }

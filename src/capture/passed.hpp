@@ -67,7 +67,10 @@ class passed {
 
   output output_;
   std::shared_ptr<const section> current_;
-  std::uint64_t first_number_ = 0, first_offset_ = 0;  ///< of the packets that wait to be written; 0 without one
+  struct place {
+    std::uint64_t number = 0, offset = 0;
+  };
+  std::vector<place> waiting_;  ///< of the packets that are not written: the records of output_
 };
 
 }  // namespace ipq::capture

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
 #include <new>
 #include <system_error>
@@ -43,16 +45,51 @@ struct waiting {
   std::array<const std::string*, 4> names;  ///< in, out, physin, physout; null for none
 };
 
-std::string numbered(const std::string& path, std::uint64_t number) {
-  std::string digits = std::to_string(number);
-  digits.insert(0, 5 - std::min<std::size_t>(digits.size(), 5), '0');
-  const auto folder = path.rfind('/');
-  auto ending = path.rfind('.');
-  if (ending == std::string::npos || (folder != std::string::npos && ending < folder + 2) || ending == 0) {
-    ending = path.size();
+/// The files of a recording that rotates: "traffic.00001.pcapng".
+class numbered_files {
+ public:
+  explicit numbered_files(std::string_view path) {
+    const auto name = path.rfind('/') + 1;  // 0 without a folder
+    auto ending = path.rfind('.');
+    if (ending == std::string_view::npos || ending < name + 1) ending = path.size();
+    folder_ = name == 0 ? "." : path.substr(0, name);
+    name_at_ = name;
+    before_ = std::string(path.substr(0, ending)) + ".";
+    behind_ = path.substr(ending);
   }
-  return path.substr(0, ending) + "." + digits + path.substr(ending);
-}
+
+  [[nodiscard]] std::string path_of(std::uint64_t number) const {
+    std::string digits = std::to_string(number);
+    digits.insert(0, least_digits - std::min<std::size_t>(digits.size(), least_digits), '0');
+    return before_ + digits + behind_;
+  }
+  /// The highest number in the folder, 0 without one, and where it can't be read.
+  [[nodiscard]] std::uint64_t last() const {
+    const std::string_view before = std::string_view(before_).substr(name_at_);
+    std::uint64_t highest = 0;
+    std::error_code none;
+    for (std::filesystem::directory_iterator at(folder_, none), end; !none && at != end; at.increment(none)) {
+      const std::string name = at->path().filename().string();
+      if (name.size() < before.size() + least_digits + behind_.size() || !name.starts_with(before) ||
+          !name.ends_with(behind_)) {
+        continue;
+      }
+      const char* const digits = name.data() + before.size();
+      const char* const end_of_digits = name.data() + name.size() - behind_.size();
+      std::uint64_t number = 0;
+      const auto [read, fault] = std::from_chars(digits, end_of_digits, number);
+      if (fault == std::errc{} && read == end_of_digits && number <= most) highest = std::max(highest, number);
+    }
+    return highest;
+  }
+
+ private:
+  static constexpr std::size_t least_digits = 5;
+  static constexpr std::uint64_t most = ~std::uint64_t{0} / 2;
+
+  std::string folder_, before_, behind_;
+  std::size_t name_at_ = 0;  ///< in before_
+};
 
 std::unexpected<error> refuse(const char* advice) {
   auto made = failed("open recording", EINVAL);
@@ -116,6 +153,7 @@ class recorder::core {
   void write_waiting(std::size_t used);
   void write(std::byte* at);
   result<void> open_file();
+  result<output> open_numbered();
   result<void> flush();
   [[nodiscard]] bool must_rotate(std::int64_t time) const;
   void lose(error cause);
@@ -140,10 +178,11 @@ class recorder::core {
   std::vector<std::byte> writing_;
   std::optional<output> file_;
   block_writer blocks_;
-  std::uint64_t in_buffer_ = 0;       ///< packets that file_ has and could not write yet
-  std::uint64_t written_ = 0;         ///< packets
-  std::uint64_t written_before_ = 0;  ///< bytes of earlier files
-  std::optional<std::int64_t> first_time_;
+  std::uint64_t in_buffer_ = 0;             ///< packets that file_ has and could not write yet
+  std::uint64_t written_ = 0;               ///< packets
+  std::uint64_t written_before_ = 0;        ///< bytes of earlier files
+  std::optional<std::int64_t> first_time_;  ///< the earliest in file_
+  std::optional<std::uint64_t> number_;     ///< of file_, where they are numbered
 
   std::thread writer_;
 };
@@ -292,8 +331,10 @@ void recorder::core::write(std::byte* at) {
     };
     blocks_.write(entry.about, entry.given, {.in = name(0), .out = name(1), .physin = name(2), .physout = name(3)},
                   entry.time, entry.took);
+    file_->end_record();
     ++in_buffer_;
-    if (!first_time_) first_time_ = entry.time;
+    // Where the packets' clock goes back, time counts from there.
+    first_time_ = std::min(first_time_.value_or(entry.time), entry.time);
   } catch (const std::bad_alloc&) {
     lose(failed("write recording", ENOMEM).error());
   }
@@ -302,13 +343,27 @@ void recorder::core::write(std::byte* at) {
 bool recorder::core::must_rotate(std::int64_t time) const {
   if (!file_ || !first_time_) return false;
   if (options_.rotate_bytes != 0 && file_->size() >= options_.rotate_bytes) return true;
-  return options_.rotate_after.count() != 0 && time - *first_time_ >= options_.rotate_after.count();
+  // Times may be so far apart that the difference is no number of nanoseconds.
+  const auto since = static_cast<std::uint64_t>(time) - static_cast<std::uint64_t>(*first_time_);
+  return options_.rotate_after.count() != 0 && time > *first_time_ &&
+         since >= static_cast<std::uint64_t>(options_.rotate_after.count());
+}
+
+/// Behind all that are there, those of others that come up meanwhile included.
+result<output> recorder::core::open_numbered() {
+  const numbered_files files(path_);
+  if (!number_) number_ = files.last();
+  for (;;) {
+    auto opened = output::create(files.path_of(*number_ + 1));
+    if (!opened && !opened.error().is(EEXIST)) return opened;
+    ++*number_;
+    if (opened) return opened;
+  }
 }
 
 result<void> recorder::core::open_file() {
   const std::uint64_t number = counts().files + 1;
-  auto opened =
-      opened_ ? output::adopt(std::move(opened_)) : output::open(rotates(options_) ? numbered(path_, number) : path_);
+  auto opened = opened_ ? output::adopt(std::move(opened_)) : rotates(options_) ? open_numbered() : output::open(path_);
   if (!opened) {
     auto made = std::unexpected(opened.error());
     made.error().operation = "open recording";
@@ -325,7 +380,11 @@ result<void> recorder::core::open_file() {
 result<void> recorder::core::flush() {
   if (!file_) return {};
   const auto flushed = file_->flush();
+  const std::uint64_t left = file_->records();
+  written_ += in_buffer_ - left;
+  in_buffer_ = left;
   const std::lock_guard lock(mutex_);
+  counts_.bytes = written_before_ + file_->written();
   if (!flushed) {
     failure_ = flushed.error();
     failure_->operation = "write recording";
@@ -336,8 +395,6 @@ result<void> recorder::core::flush() {
     return std::unexpected(*failure_);
   }
   failure_.reset();
-  written_ += std::exchange(in_buffer_, 0);
-  counts_.bytes = written_before_ + file_->size();
   return {};
 }
 

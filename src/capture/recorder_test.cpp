@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -229,6 +230,62 @@ TEST_F(recorder_test, rotates_by_size_and_by_the_packets_time) {
   }
 }
 
+TEST_F(recorder_test, rotates_behind_the_files_that_are_there) {
+  const std::string bytes = udp4(4);
+  const auto record = [&](const char* path, const std::vector<std::int64_t>& seconds) {
+    auto made = recorder::open(folder / path, options);
+    ASSERT_TRUE(made) << made.error().message();
+    for (const std::int64_t each : seconds) {
+      EXPECT_TRUE(made->record(packet_of(bytes, 1), verdict::drop(), {.came = std::chrono::nanoseconds(each)}));
+    }
+    ASSERT_TRUE(made->close());
+  };
+  const auto packets_in = [&](const std::string& path) {
+    auto from = capture_reader::open(folder / path);
+    EXPECT_TRUE(from) << path;
+    return from && serve(*from, [](const packet&) { return verdict::accept(); }) ? from->stats().received : 0;
+  };
+  options.rotate_after = 10ns;
+  record("r.pcapng", {0, 10, 20});
+  for (const char* other : {"r.00007.pcapng", "r.0009.pcapng", "r.1x009.pcapng", "r.00009.pcap", "q.00009.pcapng",
+                            "r.99999999999999999999.pcapng"}) {
+    folder.write(other, "another's");
+  }
+  record("r.pcapng", {0, 10});
+  EXPECT_EQ(packets_in("r.00003.pcapng"), 1u);
+  EXPECT_EQ(folder.read("r.00007.pcapng"), "another's");
+  EXPECT_EQ(packets_in("r.00008.pcapng"), 1u);
+  EXPECT_EQ(packets_in("r.00009.pcapng"), 1u);
+
+  // Two at once have numbers of their own.
+  options.rotate_after = 0ns;
+  options.rotate_bytes = 1'000'000;
+  auto first = recorder::open(folder / "two", options);
+  record("two", {0, 0});
+  EXPECT_TRUE(first->record(packet_of(bytes, 1), verdict::drop()));
+  ASSERT_TRUE(first->close());
+  EXPECT_EQ(packets_in("two.00001"), 1u);
+  EXPECT_EQ(packets_in("two.00002"), 2u);
+}
+
+TEST_F(recorder_test, rotates_where_the_packets_clock_goes_back_and_by_times_far_apart) {
+  const std::string bytes = udp4(4);
+  constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(), most = -(least + 1);
+  options.rotate_after = 10ns;
+  const struct {
+    std::vector<std::int64_t> times;
+    std::uint64_t files;
+  } cases[] = {{{1000, 500, 509, 1001}, 2}, {{1000, 500, 509, 510, 519}, 2}, {{least, most}, 2}, {{most, least}, 1}};
+  for (const auto& [times, files] : cases) {
+    auto made = recorder::open(folder / "r", options);
+    for (const std::int64_t each : times) {
+      EXPECT_TRUE(made->record(packet_of(bytes, 1), verdict::drop(), {.came = std::chrono::nanoseconds(each)}));
+    }
+    ASSERT_TRUE(made->close());
+    EXPECT_EQ(made->counts().files, files) << times[0];
+  }
+}
+
 TEST_F(recorder_test, is_readable_up_to_where_a_crash_left_it) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
@@ -296,6 +353,7 @@ TEST_F(recorder_test, tells_of_a_disk_that_fills_up_and_goes_on_when_there_is_ro
   ASSERT_TRUE(failure);
   auto whole = capture_reader::open(folder / "r.pcapng");
   ASSERT_TRUE(serve(*whole, [](const packet&) { return verdict::accept(); })) << "only whole packets are left";
+  EXPECT_GT(whole->counts().bytes, 100'000u - 1200) << "as many as there was room for";
   EXPECT_EQ(failure->message(), "write recording, packet " + std::to_string(whole->stats().received + 1) + " at byte " +
                                     std::to_string(whole->counts().bytes) + ": File too large");
   EXPECT_TRUE(made->record(packet_of(bytes, 200), verdict::accept()));

@@ -371,6 +371,9 @@ if command -v script >/dev/null; then
   [[ $bar == *"] "*" %  "*" frames"*$'\r\033[K'*"45 frames, 43 packets"* ]] || failed "no progress bar on a terminal: $bar"
   bar=$(script -qec "'$ipq' replay '$capture' accept --pace 1 --no-progress" /dev/null)
   [[ $bar != *" %"* ]] || failed "a progress bar that was not asked for"
+  # The last packet is not due for a quarter of an hour.
+  bar=$(script -qec "timeout -s INT 2 '$ipq' replay '$folder/order' accept --pace 0.001" /dev/null) || true
+  [[ $bar == *" %  3 frames"* ]] || failed "no progress bar while a packet is waited for: $bar"
   # compare's gives way to what differs. Files of pcapng in a row are one.
   for _ in $(seq 60); do cat "$capture"; done >"$folder/many"
   bar=$(script -qec "{ cat '$folder/many'; sleep 0.4; cat '$folder/many'; } | '$ipq' compare '$folder/a.ipq' '$folder/b.ipq' --on -" /dev/null) || true
