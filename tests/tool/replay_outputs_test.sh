@@ -108,6 +108,21 @@ for output in -w --passed; do
   "$ipq" replay "$capture" accept $output "$folder/out" >/dev/null || failed "$output: refused after the end of the first"
 done
 
+if command -v dumpcap >/dev/null; then
+  echo "dumpcap makes a file after the other, as ipq-rules(5) says"
+  mkfifo "$folder/fifo"
+  dumpcap -q -i "$folder/fifo" -b filesize:300 -b duration:3600 -w "$folder/rotated.pcapng" >"$folder/text" 2>&1 &
+  rotating=$!
+  timeout 60 "$ipq" replay "$folder/many" 'drop : udp' -w "$folder/fifo" >/dev/null || failed "$(cat "$folder/text")"
+  wait "$rotating" || failed "dumpcap: $(cat "$folder/text")"
+  cat "$folder"/rotated_*.pcapng >"$folder/together"
+  files=("$folder"/rotated_*.pcapng)
+  [ ${#files[@]} -ge 2 ] || failed "there is only ${files[*]}"
+  "$ipq" replay "$folder/together" 'drop : udp' -w "$folder/all" >/dev/null
+  "$ipq" compare "$folder/together" "$folder/all" >"$folder/text" || failed "what dumpcap wrote differs: $(tail -n 1 "$folder/text")"
+  same "packets in all files" "2580 packets, 0 judged differently" "$(cat "$folder/text")"
+fi
+
 echo "one standard input is not two"
 status=0
 "$ipq" compare - - <"$capture" 2>"$folder/text" || status=$?
