@@ -145,6 +145,11 @@ result<void> ledger::flush() {
   return passed_ ? passed_->flush() : result<void>{};
 }
 
+bool ledger::is_full() const {
+  const std::lock_guard lock(mutex_);
+  return passed_ && passed_->is_full();
+}
+
 result<void> ledger::make_room() {
   const std::lock_guard lock(mutex_);
   return passed_ && passed_->is_full() ? passed_->flush() : result<void>{};

@@ -41,6 +41,8 @@ class ledger final : public held_packet::keeper {
   /// To be written behind a held packet, if that passes. Errors: ENODEV it is decided.
   result<void> add_copy(std::uint32_t id, bytes copy);
   result<void> flush();
+  /// Whether much is waiting to be written.
+  [[nodiscard]] bool is_full() const;
   /// Flushes if much is waiting, so that what can't be written does not grow without bounds.
   result<void> make_room();
   [[nodiscard]] tally of_held() const;

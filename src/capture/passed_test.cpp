@@ -469,6 +469,19 @@ TEST_F(passed_test, a_full_disk_is_told_and_nothing_is_read_beyond) {
   EXPECT_TRUE(at_end.error().is(ENOSPC));
 }
 
+TEST_F(passed_test, a_full_disk_is_told_before_all_that_has_no_packets_is_in_memory) {
+  capture_bytes file;
+  file.section().interface(101);
+  for (int i = 0; i < 40; ++i) file.block(4, std::string(1 << 20, 'n'));
+  auto from = capture_reader::open(folder.write("in", file.data), {.passed = "/dev/full"});
+  ASSERT_TRUE(from);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(from->receive().error().is(ENOSPC));
+  EXPECT_LT(from->counts().bytes, 8u << 20);
+  auto written = capture_reader::open(folder / "in", {.passed = folder / "out"});
+  EXPECT_TRUE(serve(*written, drop_second));
+  EXPECT_TRUE(folder.read("out") == file.data);
+}
+
 TEST_F(passed_test, a_pipe_that_closes_is_an_error_and_no_signal) {
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);

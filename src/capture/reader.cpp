@@ -190,6 +190,8 @@ auto capture_reader::core::fill() -> step {
         break;
       case format::kind::other:
         if (const auto taken = take_other(record.size); taken != step::done) return taken;
+        // Also where the file has no packets for long.
+        if (batch_.written().is_full()) return step::done;
         break;
       case format::kind::more:
         if (!window_.at_end()) return need(record.size);
@@ -364,6 +366,9 @@ batch_result capture_reader::core::receive(clock::time_point deadline, bool wait
     if (!batch_.packets().empty()) {
       set_readiness(where);
       return batch(batch_.packets(), {});
+    }
+    if (where == step::done) {
+      if (const auto made = batch_.written().make_room(); !made) return std::unexpected(made.error());
     }
     if (where == step::needs_input) {
       const auto read = window_.read_more();
