@@ -58,6 +58,7 @@ cp -r "$name/packaging/debian" "$name/debian"
 if [ -d /usr/lib/ccache ] && command -v ccache >/dev/null; then
   CCACHE_DIR=$(ccache --get-config cache_dir)
   export CCACHE_DIR PATH=/usr/lib/ccache:$PATH
+  unset CCACHE_BASEDIR CCACHE_NOHASHDIR  # what another folder's build put into a file is not in this one's
 fi
 (cd "$name" && dpkg-buildpackage -us -uc) >build.log 2>&1 || {
   tail -n 60 build.log >&2
