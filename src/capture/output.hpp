@@ -15,6 +15,10 @@ namespace ipq::capture {
 
 class output {
  public:
+  /// That can be there before it is full, as none is smaller than 16 bytes. So many are noted without memory: a verdict
+  /// that was given can't be refused any more.
+  static constexpr std::size_t most_records = (256 << 10) / 16;
+
   /// "-" is standard output, which is not closed in the end. `not_this`: an open file that must not be the same, -1 for
   /// none. An ordinary file is emptied. Errors: EINVAL it is the same; EWOULDBLOCK another writer has it; those of
   /// open(2).
@@ -49,9 +53,10 @@ class output {
   result<void> flush();
 
  private:
-  static constexpr std::size_t enough = 256 << 10;
+  static constexpr std::size_t enough = most_records * 16;
   explicit output(descriptor opened, bool regular) : file_(std::move(opened)), regular_(regular) {
     buffer_.resize(enough + enough / 2);
+    ends_.reserve(most_records);
   }
   result<std::size_t> write(std::span<const std::byte> rest) const noexcept;
   void keep_whole_records() noexcept;

@@ -45,7 +45,7 @@ struct original {
 
 class passed {
  public:
-  explicit passed(output opened) noexcept : output_(std::move(opened)) {}
+  explicit passed(output opened) : output_(std::move(opened)) { waiting_.reserve(output::most_records); }
 
   /// A record of the section's head, which has it already.
   void add_to_head(const std::shared_ptr<const section>& to, bytes record);

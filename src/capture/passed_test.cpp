@@ -472,7 +472,7 @@ TEST_F(passed_test, a_full_disk_is_told_and_nothing_is_read_beyond) {
 TEST_F(passed_test, a_full_disk_is_told_before_all_that_has_no_packets_is_in_memory) {
   capture_bytes file;
   file.section().interface(101);
-  for (int i = 0; i < 40; ++i) file.block(4, std::string(1 << 20, 'n'));
+  for (int i = 0; i < 12; ++i) file.block(4, std::string(1 << 20, 'n'));
   auto from = capture_reader::open(folder.write("in", file.data), {.passed = "/dev/full"});
   ASSERT_TRUE(from);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(from->receive().error().is(ENOSPC));
