@@ -128,7 +128,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto after = read(passed.path(), {}, true);
   std::uint64_t passing = 0;
   for (const auto& [name, count] : before.passing) passing += count;
-  require(after.whole && after.packets == passing);
+  // What a recording says was judged is a packet, whatever it carries, and passes without what says so.
+  require(after.whole && (before.recorded ? after.packets <= passing : after.packets == passing));
   require(before.recorded || after.passing == before.passing);
   return 0;
 }
