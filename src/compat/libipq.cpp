@@ -144,11 +144,11 @@ IPQ_EXPORT void ipq_perror(const char* s) {
   deferred([=] {
     const int system_error = errno;
     std::fputs(s != nullptr ? s : "ERROR", stderr);
-    const std::string_view text = compat::thread_error() != IPQ_ERR_NONE ? compat::thread_error_text() : "";
-    if (!text.empty()) std::fprintf(stderr, ": %s", text.data());
+    const char* const text = compat::thread_error() != IPQ_ERR_NONE ? compat::thread_error_text() : "";
+    if (*text != '\0') std::fprintf(stderr, ": %s", text);
     // The text about a setting may say it already.
     const char* const cause = system_error != 0 ? std::strerror(system_error) : "";
-    if (*cause != '\0' && !text.contains(cause)) std::fprintf(stderr, ": %s", cause);
+    if (*cause != '\0' && std::strstr(text, cause) == nullptr) std::fprintf(stderr, ": %s", cause);
     return std::fputc('\n', stderr);
   });
 }
