@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
-#include <string_view>
 
 #include "compat/error.hpp"
 #include "compat/handle.hpp"

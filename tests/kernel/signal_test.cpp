@@ -21,9 +21,14 @@ namespace {
 // ThreadSanitizer runs a handler only when the call that the signal interrupted has returned, and then once.
 #ifdef __SANITIZE_THREAD__
 constexpr bool handlers_run_late = true;
-constexpr int anywhere = PTHREAD_CANCEL_DEFERRED;  // its own code must not be left halfway
 #else
 constexpr bool handlers_run_late = false;
+#endif
+
+// A sanitizer's own code must not be left halfway.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int anywhere = PTHREAD_CANCEL_DEFERRED;
+#else
 constexpr int anywhere = PTHREAD_CANCEL_ASYNCHRONOUS;
 #endif
 
