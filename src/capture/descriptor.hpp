@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <expected>
 #include <utility>
+
+#include "ipq/error.hpp"
 
 namespace ipq::capture {
 
@@ -70,6 +73,11 @@ class unseen_descriptor {
   descriptor file_;
   struct stat about_ {};
 };
-inline constexpr const char* closed_unseen = "the program closed this descriptor of the library";
+/// What is to be said where it is not there.
+[[nodiscard]] inline std::unexpected<error> closed_unseen(const char* operation) noexcept {
+  auto gone = failed(operation, EBADF);
+  gone.error().advice = "the program closed this descriptor of the library";
+  return gone;
+}
 
 }  // namespace ipq::capture

@@ -28,11 +28,7 @@ result<input> input::open(const std::string& path) {
 }
 
 result<std::size_t> input::read_file(std::span<std::byte> to) {
-  if (!file_.is_there()) {
-    auto gone = failed("read capture", EBADF);
-    gone.error().advice = closed_unseen;
-    return gone;
-  }
+  if (!file_.is_there()) return closed_unseen("read capture");
   if (waits_) {
     // Not O_NONBLOCK: that would be a change for everybody who shares the pipe.
     pollfd asked{file_.fd(), POLLIN, 0};

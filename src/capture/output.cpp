@@ -98,11 +98,7 @@ result<output> output::adopt(descriptor opened) {
 }
 
 result<std::size_t> output::write(std::span<const std::byte> rest) const noexcept {
-  if (!file_.is_there()) {
-    auto gone = failed("write output", EBADF);
-    gone.error().advice = closed_unseen;
-    return gone;
-  }
+  if (!file_.is_there()) return closed_unseen("write output");
   const without_write_signals quiet;
   for (;;) {
     const ssize_t count = ::write(file_.fd(), rest.data(), rest.size());

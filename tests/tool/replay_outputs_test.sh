@@ -3,21 +3,10 @@
 # What ipq replay and ipq compare print beside the files that they write, where it goes, and what becomes of the files
 # when it can't be printed; without rights. usage: replay_outputs_test.sh IPQ IS_JSON SOURCE
 set -euo pipefail
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+# shellcheck source=tests/tool/replay_checks.sh
+. "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/replay_checks.sh"
 ipq=$1 is_json=$2 captures=$3/tests/data/captures
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-
-failed() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-same() { [ "$2" = "$3" ] || failed "$1: expected $2, but it is $3"; }
-command -v tcpdump >/dev/null || {
-  echo "skipped: there is no tcpdump"
-  [ "${CI:-}" != true ] || exit 1
-  exit 77
-}
+needs tcpdump
 packets_in() { tcpdump -nr "$1" 2>/dev/null | wc -l; }
 capture=$captures/interfaces.pcapng
 

@@ -4,23 +4,10 @@
 # those beside the tests, and others where MORE has some.
 # usage: replay_test.sh IPQ SOURCE [MORE]
 set -euo pipefail
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+# shellcheck source=tests/tool/replay_checks.sh
+. "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/replay_checks.sh"
 ipq=$1 source=$2 more=${3:-}
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-
-failed() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-same() { [ "$2" = "$3" ] || failed "$1: expected $2, but it is $3"; }
-for tool in tshark capinfos tcpdump gzip zstd; do
-  command -v "$tool" >/dev/null || {
-    echo "skipped: there is no $tool"
-    [ "${CI:-}" != true ] || exit 1
-    exit 77
-  }
-done
+needs tshark capinfos tcpdump gzip zstd
 
 # value JSON-FILE KEY: a number of the summary, by the last name of its path.
 value() { sed -n "s/^ *\"$2\": \([0-9]*\),\{0,1\}$/\1/p" "$1" | head -n 1; }
