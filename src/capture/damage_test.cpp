@@ -287,7 +287,13 @@ TEST_F(damage_test, a_file_that_is_overwritten_while_it_is_read_gives_what_was_r
 }
 
 TEST_F(damage_test, reads_any_bytes_without_reading_beyond_them) {
-  // Under the sanitizers this is the test that looks for what the ones above did not think of.
+  // Under AddressSanitizer this is the test that looks for what the ones above did not think of; ThreadSanitizer sees
+  // one thread, slowly.
+#ifdef __SANITIZE_THREAD__
+  constexpr int rounds = 250;
+#else
+  constexpr int rounds = 5000;
+#endif
   std::vector<std::string> seeds;
   for (const bool swapped : {false, true}) {
     capture_bytes plain(swapped), cooked(swapped), blocks(swapped), null(swapped);
@@ -304,7 +310,7 @@ TEST_F(damage_test, reads_any_bytes_without_reading_beyond_them) {
   }
   std::mt19937 random(20'000);
   std::uint64_t packets = 0;
-  for (int round = 0; round < 5000; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     std::string bytes = seeds[random() % seeds.size()];
     for (auto changes = random() % 4 + 1; changes != 0; --changes) {
       const std::size_t at = random() % bytes.size();
@@ -341,7 +347,7 @@ TEST_F(damage_test, reads_any_bytes_without_reading_beyond_them) {
       return sum == 0 ? verdict::drop() : about->recorded->given;
     }));
   }
-  EXPECT_GT(packets, 1500u) << "the damage leaves something to read";
+  EXPECT_GT(packets, rounds * 3u / 10) << "the damage leaves something to read";
 }
 
 }  // namespace
