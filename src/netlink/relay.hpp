@@ -91,7 +91,9 @@ class relay {
   std::mutex mutex_;  ///< guards what follows, and that a datagram is forwarded as a whole or not yet taken
   std::array<std::optional<outbox>, max_readers> readers_;
   in_common<std::array<std::byte, wire::max_datagram>>
-      in_hand_;  ///< the datagram that is on its way, seen by children; its length is 0 if there is none
+      in_hand_;  ///< the datagram that is on its way, seen by children; its length is 0 if there is none. Who takes
+                 ///< over forwards it: rather twice, where the process ended just behind forwarding it, than not at
+                 ///< all.
   std::vector<std::byte> buffer_;  ///< for what is sent back
 };
 

@@ -278,7 +278,11 @@ TEST_F(relay_test, child_that_is_forked_at_once_and_ends_leaves_it_at_work) {
   }
   (*running)->after_fork_in_parent();
   // As long as the parent lives it is the one that relays.
-  ::_exit(received(*reader) == "A in the parent" ? 0 : 5);
+  const bool relayed = received(*reader) == "A in the parent";
+  // It does not end before its thread has put that datagram out of its hand: its child would have it, too.
+  (*running)->before_fork();
+  (*running)->after_fork_in_parent();
+  ::_exit(relayed ? 0 : 5);
 }
 
 TEST(relay, child_of_a_program_that_ends_takes_over) {
