@@ -33,9 +33,10 @@ done
 lintian --allow-root --tag-display-limit 0 --display-info "$packages"/libipq_*.changes >"$folder/lintian.log" 2>&1 &
 lintian=$!
 
-# What the packages and what building them depend on, and the iptables that the command recommends, is kept in it, so that
-# installing needs no network. The compiler and what asks for its flags are there: a package can't depend on those.
-wanted=$(for deb in "${debs[@]}"; do dpkg-deb -f "$deb" Depends; done && cat "$source/packaging/debian/control")
+# What the packages and what building them depend on, the iptables that the command recommends, and what a user of the
+# libraries compiles with, is kept in it, so that installing needs no network.
+compilers='g++ cmake ninja-build pkgconf'
+wanted=$(for deb in "${debs[@]}"; do dpkg-deb -f "$deb" Depends; done && cat "$source/packaging/debian/control" && echo "$compilers")
 clean_root=$cache/root_$(sha256sum <<<"$wanted" | cut -c1-12).tar
 if ! [ -s "$clean_root" ]; then
   echo "a clean Debian 12, from the network"
@@ -45,6 +46,8 @@ if ! [ -s "$clean_root" ]; then
     keep() { mkdir "$1/srv/$2" && mv "$1"/var/cache/apt/archives/*.deb "$1/srv/$2"; }
     chroot "$1" sh -c "apt-get install --download-only --no-install-recommends -y /tmp/*.deb iptables" && keep "$1" needed &&
     chroot "$1" apt-get build-dep --download-only --no-install-recommends -y /tmp/source && keep "$1" building &&
+    chroot "$1" apt-get install --download-only --no-install-recommends -y '$compilers' && keep "$1" compiling &&
+    for each in "$1"/srv/compiling/*; do rm -f "$1/srv/needed/${each##*/}"; done &&
     rm -r "$1"/tmp/*.deb "$1/tmp/source"'
   hooks=()
   for deb in "${debs[@]}"; do hooks+=(--customize-hook="upload $deb /tmp/$(basename "$deb")"); done
@@ -55,8 +58,7 @@ if ! [ -s "$clean_root" ]; then
     --customize-hook="$download")
   lists=()
   for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do [ ! -s "$list" ] || lists+=("$list"); done
-  mmdebstrap --variant=minbase --include=g++,cmake,ninja-build,pkgconf "${hooks[@]}" \
-    bookworm "$cache/unfinished.tar" "${lists[@]}" >"$cache/root.log" 2>&1 ||
+  mmdebstrap --variant=minbase "${hooks[@]}" bookworm "$cache/unfinished.tar" "${lists[@]}" >"$cache/root.log" 2>&1 ||
     { tail -n 20 "$cache/root.log" >&2 && failed "mmdebstrap"; }
   mv "$cache/unfinished.tar" "$clean_root"
 fi
@@ -108,6 +110,8 @@ snapshot() {
 
 echo "installed, used and purged in a clean Debian 12"
 unpack_root
+inside sh -c 'dpkg --install /srv/compiling/*.deb' >"$folder/compiling.log" 2>&1 ||
+  { tail -n 20 "$folder/compiling.log" >&2 && failed "dpkg --install of the compilers"; }
 touch "$root/etc/hosts"  # netbase, which iptables needs, makes one and leaves it behind
 snapshot >"$folder/before"
 cp "${debs[@]}" "$root/tmp"
