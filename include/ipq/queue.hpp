@@ -78,7 +78,7 @@ struct queue_options {
 ///
 /// Verdicts are collected, and sent together in order of arrival: when the last packet of a batch has its verdict, with
 /// every receive() before it reads or waits, by flush(), and when queue_options::verdict_delay has passed. A run of
-/// equal verdicts goes out as one batch verdict where every earlier packet is decided and nobody holds one, so that it
+/// equal verdicts goes out as one batch verdict where every earlier packet is decided, held ones included, so that it
 /// can't hit a packet that is not decided. None does any more once a verdict was refused, as that packet waits on (to
 /// know, the thread looks for its CAP_NET_ADMIN before it sends, capget(2)), or once ids are missing that the kernel
 /// does not count as lost, as somebody else has those packets, or nobody.

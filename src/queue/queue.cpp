@@ -422,7 +422,7 @@ void queue::core::take_truncated(std::span<const std::byte> datagram) {
   ++received_;
   see_id(id);
   try {
-    sender_->hold();
+    sender_->hold(id, std::nullopt);
     sender_->give_up_held(id);
   } catch (const std::bad_alloc&) {
     some_unknown_ = true;
@@ -534,7 +534,7 @@ result<held_packet> queue::core::hold(const packet& which) {
   const auto found = find(which, "hold packet");
   if (!found) return std::unexpected(found.error());
   try {
-    sender_->hold();
+    sender_->hold(which.id, answers_.front().id);
   } catch (const std::bad_alloc&) {
     return failed("hold packet", ENOMEM);
   }

@@ -33,6 +33,7 @@ sender::sender(const netlink::socket& to, const netlink::net_admin_right& right,
       out_(options.number, to.send_room()),
       now_(options.number, to.send_room()) {
   decided_by_holders_.reserve(outgoing::max_verdicts);
+  held_of_batch_.reserve(outgoing::max_verdicts);
 }
 
 std::uint64_t& sender::counter_of(verdict::action what) noexcept {
@@ -86,7 +87,7 @@ result<void> sender::add_held() {
     const auto& [id, given] = decided_by_holders_[added];
     outcome = add(id, given, 1);
     if (!outcome) break;
-    --held_;
+    release(id);
   }
   decided_by_holders_.erase(decided_by_holders_.begin(),
                             decided_by_holders_.begin() + static_cast<std::ptrdiff_t>(added));
@@ -115,14 +116,17 @@ result<void> sender::flush(std::span<answer> batch, bool alone) {
   }
   if (const auto added = add_held(); !added) return added;
   // A batch verdict hits every waiting packet up to its id, so it takes that all of these are decided: earlier batches'
-  // packets, which only holders can have, and this one's up to there. Unread packets have higher ids: the kernel hands
-  // out ids and messages in one order, under the queue's lock (__nfqnl_enqueue_packet). A packet whose verdict was
-  // refused waits on. What other processes have read from the socket, after a fork, nobody here knows.
-  bool all_decided = merges_ && alone && held_ == 0;
+  // packets, which only holders can have, and this one's up to there. Packets of no batch count as earlier. Unread
+  // packets have higher ids: the kernel hands out ids and messages in one order, under the queue's lock
+  // (__nfqnl_enqueue_packet). A packet whose verdict was refused waits on. What other processes have read from the
+  // socket, after a fork, nobody here knows.
+  if (!batch.empty()) begin_batch(batch.front().id);
+  bool all_decided = merges_ && alone && held_ == held_of_batch_.size();
   for (std::size_t i = 0; i < batch.size();) {
     const answer& first = batch[i];
     if (first.how != answer::state::decided) {
-      all_decided = all_decided && first.how == answer::state::sent;
+      all_decided = all_decided && first.how != answer::state::undecided &&
+                    std::ranges::find(held_of_batch_, first.id) == held_of_batch_.end();
       ++i;
       continue;
     }
@@ -154,11 +158,24 @@ result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
   return sent;
 }
 
-void sender::hold() {
+void sender::hold(std::uint32_t id, std::optional<std::uint32_t> first) {
   const std::lock_guard locked(mutex_);
   // Room is made here, so that giving a packet up can't fail.
   if (decided_by_holders_.capacity() < held_ + 1) decided_by_holders_.reserve(2 * (held_ + 1));
+  if (first) {
+    begin_batch(*first);
+    held_of_batch_.push_back(id);
+  }
   ++held_;
+}
+
+void sender::begin_batch(std::uint32_t first) noexcept {
+  if (std::exchange(first_of_batch_, first) != first) held_of_batch_.clear();
+}
+
+void sender::release(std::uint32_t id) noexcept {
+  --held_;
+  std::erase(held_of_batch_, id);
 }
 
 result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
@@ -170,7 +187,7 @@ result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
     if (const auto added = add_held(); !added) return added;
     if (const auto sent = send_out(); !sent) return sent;
     if (const auto sent = send_alone(id, given); !sent) return sent;
-    --held_;
+    release(id);
     return {};
   }
   decided_by_holders_.emplace_back(id, given);

@@ -57,7 +57,8 @@ class sender final : public held_packet::keeper {
   /// Sends one verdict at once; what was collected has to be flushed before. Nothing is kept after an error.
   result<void> send_now(std::uint32_t id, const verdict& given);
 
-  void hold();
+  /// A packet is held; without `first`, the first id of its batch, it is of none.
+  void hold(std::uint32_t id, std::optional<std::uint32_t> first);
   /// A verdict by a holder. Errors: those of sending, ENODEV after close().
   result<void> set_held_verdict(std::uint32_t id, const verdict& given) override;
   /// As if the holder had given the queue's `unanswered`.
@@ -103,6 +104,9 @@ class sender final : public held_packet::keeper {
   result<void> send_out();
   result<void> send_alone(std::uint32_t id, const verdict& given);
   void take_back(verdict::action what, std::uint64_t count, std::uint64_t& to) noexcept;
+  void begin_batch(std::uint32_t first) noexcept;
+  /// A held packet's verdict is in out_ or sent.
+  void release(std::uint32_t id) noexcept;
   [[nodiscard]] bool holds_none() const noexcept { return held_ == decided_by_holders_.size(); }
   [[nodiscard]] bool must_send_held() const noexcept;
   [[nodiscard]] std::uint64_t& counter_of(verdict::action what) noexcept;
@@ -119,6 +123,8 @@ class sender final : public held_packet::keeper {
   std::optional<std::uint32_t> all_before_ = {};
   delay late_;            ///< what holders decided
   std::size_t held_ = 0;  ///< packets that holders have and that are not in out_ yet
+  std::uint32_t first_of_batch_ = 0;
+  std::vector<std::uint32_t> held_of_batch_;  ///< those of them that are of the reader's last batch
   std::vector<std::pair<std::uint32_t, verdict>> decided_by_holders_;
   outgoing out_;
   std::array<datagram_load, 64> sent_ = {};  ///< the last of them, in a ring

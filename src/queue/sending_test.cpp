@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
 #include <thread>
 
 #include "ipq/queue.hpp"
@@ -63,6 +65,103 @@ TEST_F(sending_queue, smallest_send_buffer_takes_whole_batches) {
       EXPECT_TRUE(q.set_verdict(p, given));
     }
   }
+  EXPECT_TRUE(waiting().empty());
+}
+
+// ---- what is merged beside packets that are held: a batch verdict hits all that wait, up to its id
+
+class merging_queue : public scripted_queue_test {
+ protected:
+  /// The messages with verdicts since the last call, as in "1 -4": of one packet, and of a run up to there.
+  std::string sent() {
+    const auto all = kernel.requests();
+    std::string said;
+    for (; seen_ < all.size(); ++seen_) {
+      const auto& each = all[seen_];
+      if (each.type != wire::message_verdict && each.type != wire::message_verdict_batch) continue;
+      const auto id = std::to_string(each.number(wire::attribute_verdict_hdr, 4));
+      said += (said.empty() ? "" : " ") + (each.type == wire::message_verdict_batch ? "-" + id : id);
+    }
+    return said;
+  }
+  /// All but those that are held.
+  static void accept_rest(queue& from, const batch& got, const std::vector<std::size_t>& but) {
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      if (std::ranges::find(but, i) != but.end()) continue;
+      EXPECT_TRUE(from.set_verdict(got[i], verdict::accept()));
+    }
+  }
+  batch arrive_and_receive(queue& q, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) arrive();
+    const batch got = must_receive(q);
+    EXPECT_EQ(got.size(), count);
+    return got;
+  }
+
+ private:
+  std::size_t seen_ = 0;
+};
+
+TEST_F(merging_queue, merges_up_to_the_first_packet_that_is_held) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  const batch got = arrive_and_receive(q, 8);
+  auto later = q.hold(got[6]), first = q.hold(got[3]);
+  accept_rest(q, got, {3, 6});
+  EXPECT_EQ(sent(), "-3 5 6 8");
+  EXPECT_EQ(waiting(), (std::vector<std::uint32_t>{4, 7}));
+}
+
+TEST_F(merging_queue, merges_nothing_behind_an_earlier_batchs_packet) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  batch got = arrive_and_receive(q, 3);
+  auto held = q.hold(got[2]);
+  accept_rest(q, got, {2});
+  EXPECT_EQ(sent(), "-2");
+  got = arrive_and_receive(q, 3);
+  auto other = q.hold(got[2]);
+  accept_rest(q, got, {2});
+  EXPECT_EQ(sent(), "4 5");
+  EXPECT_EQ(waiting(), (std::vector<std::uint32_t>{3, 6}));
+  EXPECT_TRUE(std::move(*held).set_verdict(verdict::drop()));
+  got = arrive_and_receive(q, 3);
+  accept_rest(q, got, {});
+  EXPECT_EQ(sent(), "3 7 8 9") << "the other is held on";
+  EXPECT_TRUE(std::move(*other).set_verdict(verdict::drop()));
+  got = arrive_and_receive(q, 3);
+  accept_rest(q, got, {});
+  EXPECT_EQ(sent(), "6 -12");
+}
+
+TEST_F(merging_queue, merges_over_held_packets_whose_verdicts_go_before) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  const batch got = arrive_and_receive(q, 8);
+  auto first = q.hold(got[1]), second = q.hold(got[5]);
+  EXPECT_TRUE(std::move(*first).set_verdict(verdict::drop()));
+  accept_rest(q, got, {1, 5});
+  EXPECT_EQ(sent(), "2 1 -5 7 8") << "the second is undecided";
+  EXPECT_TRUE(std::move(*second).set_verdict(verdict::drop()));
+  EXPECT_EQ(sent(), "6");
+  EXPECT_TRUE(waiting().empty());
+}
+
+TEST_F(merging_queue, merges_over_held_packets_that_were_decided_with_replacements_or_given_up) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  const batch got = arrive_and_receive(q, 6);
+  auto first = q.hold(got[0]), second = q.hold(got[1]);
+  const byte_vector replacement(20, std::byte{0x45});
+  EXPECT_TRUE(std::move(*first).set_verdict(verdict::accept().with_payload(replacement)));
+  { const held_packet given_up = *std::move(second); }
+  accept_rest(q, got, {0, 1});
+  EXPECT_EQ(sent(), "1 2 -6");
+  EXPECT_TRUE(waiting().empty());
+}
+
+TEST_F(merging_queue, packet_of_no_batch_that_is_not_decided_counts_as_earlier) {
+  queue q = open({.number = number, .copy_range = 100, .verdict_delay = 1h}, 0xffff);
+  arrive(4000);
+  const batch got = arrive_and_receive(q, 3);
+  accept_rest(q, got, {});
+  EXPECT_EQ(sent(), "1 -4") << "the queue itself decides it first";
   EXPECT_TRUE(waiting().empty());
 }
 
