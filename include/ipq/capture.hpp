@@ -30,9 +30,10 @@ struct capture_options {
 
   /// File to write what passes to, in the capture's own format; empty: none; "-": standard output. Packets are written
   /// in the order of their verdicts, as they came, or with their replacement behind their link header, and a check
-  /// sequence (FCS) where the file says that frames have one. Frames that are no packets here are left out, and of what
-  /// pcapng has beside them statistics, what is not to be copied, and blocks of more than 16 MiB. A length at which the
-  /// capture cut frames is not kept, as replacements may be longer. An existing file is overwritten.
+  /// sequence (FCS) where the file says that frames have one; if that is not of 4 bytes, of zeros. Frames that are no
+  /// packets here are left out, and of what pcapng has beside them statistics, what is not to be copied, and blocks of
+  /// more than 16 MiB. A length at which the capture cut frames is not kept, as replacements may be longer. An existing
+  /// file is overwritten.
   std::string passed = {};
 
   /// For packets that the program passes over: not answered and not held when the next batch is asked for, or held and
