@@ -49,6 +49,7 @@ sum_of() {
 say_of() {
   local last
   last=$(tail -n 1 "$2")
+  last=${last#"$1: "}
   case $1 in
     command) echo "the command with AddressSanitizer: $last" ;;
     threads) echo "the command with ThreadSanitizer: $last" ;;

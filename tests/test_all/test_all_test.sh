@@ -50,6 +50,11 @@ all 0 --record
 ! grep -q old README.md || failed "the README still has what it had"
 grep -qx '| lint | 7 passed, 0 failed, 0 skipped |' README.md || failed "the README has no line of lint"
 
+echo 'echo "soak: 7 datagrams"; exit' >play_soak
+all 0
+table_has '^soak +passed +[0-9]+ +7 datagrams$'
+rm play_soak
+
 # One of either kind.
 for part in soak package; do
   write_readme
