@@ -69,4 +69,4 @@ if [ "$status" != 0 ] || [ "$found" != 0 ]; then
 fi
 rm -rf "$seen"
 mv "$now" "$seen"
-echo "lint: ${#files[@]} files, nothing found; ${#changed[@]} had changed"
+echo "lint: ${#files[@]} files and the headers, nothing found; ${#changed[@]} read anew"

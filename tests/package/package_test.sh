@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # The Debian packages: lintian has nothing to say; a clean Debian 12 with the build dependencies alone, and without a
-# network, makes of the source the same bytes; and in another with what the packages depend on alone they install, work
-# and purge without a trace. The clean root is kept in CACHE, as it takes the network to make it.
+# network, makes of the source the same bytes; and in another, with compilers and what the packages depend on, they
+# install, work and purge without a trace. The clean root is kept in CACHE, as it takes the network to make it.
 # usage: package_test.sh SOURCE PACKAGES CACHE    exit status: 0 all of it holds, 1 not, 77 it can't be tried here
 set -euo pipefail
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
