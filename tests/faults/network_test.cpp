@@ -227,7 +227,10 @@ TEST_F(network_faults, namespace_of_the_peer_removed_under_load) {
     serving.wait_until_empty();
     const auto gone = [&] { return (*serving).stats().gone - before.gone; };
     wait_until("what waited is told as gone", [&] { return accepted + gone() + 1 >= traffic.sent(); });
-    EXPECT_EQ((*serving).stats().in_kernel->queued - before.in_kernel->queued, traffic.sent());
+    // One at most, whose way was found just before the link went, is discarded in place of being queued (dst_dev_put).
+    const std::uint64_t queued = (*serving).stats().in_kernel->queued - before.in_kernel->queued;
+    EXPECT_LE(queued, traffic.sent());
+    EXPECT_GE(queued + 1, traffic.sent());
     const auto found = traffic.settle(0);
     EXPECT_EQ(traffic.arrived(), accepted);
     EXPECT_EQ(found.repeated + found.damaged + found.unread, 0u);
