@@ -278,6 +278,7 @@ result<binding> adopt_queue(int fd, const queue_options& options) try {
   auto configured = configure(made, wanted);
   if (!configured && configured.error().is(ENODEV)) {
     made.had_owner = false;
+    made.unread.clear();  // of a queue that is gone: its ids are given anew
     wanted = configuration(options);
     wanted.command = wire::config_command::bind;
     configured = configure(made, wanted);

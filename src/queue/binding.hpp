@@ -36,7 +36,7 @@ struct binding {
 
 /// How queues are made, of live sockets and in tests of scripted ones.
 struct maker {
-  /// Errors: those of eventfd(2), ENOMEM.
+  /// Errors: those of setsockopt(2), ENOMEM.
   [[nodiscard]] static result<queue> make(binding&& of, const queue_options& options);
 };
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -22,6 +23,7 @@
 #include "kernel/live_queue.hpp"
 #include "kernel/process.hpp"
 #include "unit/without_capability.hpp"
+#include "wire/config.hpp"
 
 namespace ipq {
 namespace {
@@ -276,6 +278,25 @@ TEST_F(queue_opening, adopting_binds_what_is_not_bound) {
   must(q.set_verdict(must(q.receive(soon()))[0], verdict::accept()));
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"}));
   expect_sum(q);
+}
+
+// Of the same ids as those that come when it is bound anew.
+TEST_F(queue_opening, adopting_forgets_packets_of_a_queue_that_is_gone) {
+  queued();
+  const int given = must(must_open().release());
+  for (const char* text : {"a", "b", "c"}) flow4().send(text);
+  alignas(4) std::byte request[wire::max_config_size];
+  const auto length = wire::encode_config({.queue = number, .command = wire::config_command::unbind}, request);
+  ASSERT_EQ(::send(given, request, length, 0), static_cast<ssize_t>(length));
+  queue q = must(queue::adopt(given, {.number = number}));
+  for (const char* text : {"1", "2", "3"}) flow4().send(text);
+  const batch got = must(q.receive(soon()));
+  ASSERT_EQ(got.size(), 3u);
+  for (const packet& p : got) {
+    EXPECT_LT(static_cast<char>(p.payload.back()), 'a') << "a packet that is gone";
+    must(q.set_verdict(p, verdict::accept()));
+  }
+  EXPECT_EQ(arrivals(3), (std::vector<std::string>{"1", "2", "3"}));
 }
 
 TEST_F(queue_opening, adopted_queue_asks_for_time_stamps_as_its_options_say_and_keeps_a_large_buffer) {
