@@ -93,7 +93,8 @@ struct queue_options {
 /// after a fork.
 class queue final : public source {
  public:
-  /// Binds. Errors: EPERM the right is missing (CAP_NET_ADMIN in the network namespace); EBUSY somebody has the number,
+  /// Binds. Errors: EPERM the right is missing (CAP_NET_ADMIN in the network namespace, or CAP_SYS_ADMIN to go into
+  /// it); ENOENT there is no such network namespace; ENOMEM; EBUSY somebody has the number,
   /// named in the message where that can be known; EINVAL a bad option; ENOSYS a kernel without nfnetlink_queue;
   /// EOPNOTSUPP it lacks what a flag asks for; ETIMEDOUT no answer; those of socket(2).
   [[nodiscard]] static result<queue> open(const queue_options& options);
@@ -105,8 +106,7 @@ class queue final : public source {
   /// begin at 0, but for the kernel's. Afterwards `fd` is closed, unless there was an error: what waited in the socket
   /// then belongs to those that the one before has not decided. Whoever else has kept a descriptor of the socket must
   /// not receive from it meanwhile: what that one has not decided may get `unanswered`. A filter (SO_ATTACH_FILTER) is
-  /// taken away, as what it rejects would never be decided. An event loop has to call try_receive() once before it
-  /// watches fd(): packets may have come before the kernel's answer. Errors: as open(); EINVAL `fd` is no socket of
+  /// taken away, as what it rejects would never be decided. Errors: as open(); EINVAL `fd` is no socket of
   /// NETLINK_NETFILTER, or it has another queue, or its filter is locked (SO_LOCK_FILTER), or a network namespace is
   /// given; EBADF.
   [[nodiscard]] static result<queue> adopt(int fd, const queue_options& options);

@@ -76,6 +76,8 @@ class queue::core {
     packets_.resize(batch_size);
     answers_.resize(batch_size);
     events_.reserve(batch_size + 1);  // each verdict of the last batch, and an overrun
+    // The descriptor is to tell that they are there: what it says is read behind them.
+    if (!unread_.empty()) static_cast<void>(wake());
   }
   core(const core&) = delete;
   core& operator=(const core&) = delete;
@@ -164,6 +166,7 @@ class queue::core {
   std::atomic<std::uint64_t> received_ = 0;  ///< written by the reader, as the next one
   std::atomic<std::uint64_t> malformed_ = 0;
   std::uint32_t last_id_ = 0;
+  bool any_seen_ = false;                            ///< an id, which may be 0
   std::uint32_t skipped_ids_ = 0, known_drops_ = 0;  ///< ids that did not come; messages known to be lost, ever
   bool some_unknown_ = false;                ///< packets may wait that came to somebody else, or could not be taken
   mutable std::uint32_t known_missing_ = 0;  ///< packets in none of the numbers of stats(), when it last looked
@@ -373,7 +376,11 @@ batch queue::core::hand_over() {
     // The program waits next; an error is for its next call to report.
     if (count_ == 0) static_cast<void>(go_idle());
   }
-  if (stopped_.load(std::memory_order_relaxed)) stop();
+  if (stopped_.load(std::memory_order_relaxed)) {
+    // Once more, as the answer may have found no room before these were read.
+    woken_.store(false, std::memory_order_relaxed);
+    stop();
+  }
   undecided_ = count_;
   late_.restart();
   received_.fetch_add(count_, std::memory_order_relaxed);
@@ -395,9 +402,10 @@ void queue::core::take_unread() {
 
 void queue::core::see_id(std::uint32_t id) noexcept {
   const std::uint32_t before = std::exchange(last_id_, id);
+  const bool first = !std::exchange(any_seen_, true);
   if (std::exchange(had_owner_, false)) [[unlikely]] {
     sender_->answer_all_before(id);
-  } else if (id - before != 1 && before != 0) [[unlikely]] {
+  } else if (id - before != 1 && !first) [[unlikely]] {
     see_gap(id - before - 1);
   }
 }
@@ -542,7 +550,8 @@ result<held_packet> queue::core::hold(const packet& which) {
   held_packet held(sender_, which.id, packet_of(**found).truncated);
   // What can't be sent now is for the next receive to send, or to report.
   if (--undecided_ == 0) {
-    static_cast<void>(end_batch());
+    // The program may wait by its own means now: once more, and holders' verdicts go at once.
+    if (!end_batch() && polled_) static_cast<void>(go_idle());
   } else if (late_.is_over()) {
     static_cast<void>(flush());
   }

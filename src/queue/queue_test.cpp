@@ -67,6 +67,57 @@ TEST_F(scripted_queue_test, ids_wrap_and_a_batch_verdict_hits_what_was_decided_a
   EXPECT_EQ(kernel.verdicts().back().value, 0u);
 }
 
+// Somebody who kept the descriptor has it.
+TEST_F(scripted_queue_test, packet_that_did_not_come_behind_id_0_gets_no_batch_verdict) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  kernel.set_next_id(number, 0xffffffff);
+  for (int i = 0; i < 2; ++i) arrive();
+  for (const packet& p : must_receive(q)) EXPECT_TRUE(q.set_verdict(p, verdict::accept()));
+  arrive();
+  kernel.settle();
+  std::byte taken[4096];
+  ASSERT_GT(::recv(q.fd(), taken, sizeof taken, 0), 0);
+  for (int i = 0; i < 2; ++i) arrive();
+  for (const packet& p : must_receive(q)) EXPECT_TRUE(q.set_verdict(p, verdict::accept()));
+  EXPECT_EQ(waiting(), std::vector<std::uint32_t>{1});
+}
+
+TEST_F(scripted_queue_test, descriptor_is_readable_while_packets_from_before_adopt_are_left) {
+  auto socket = kernel.open(NETLINK_NETFILTER);
+  ASSERT_TRUE(socket);
+  alignas(4) std::byte request[wire::max_config_size];
+  const auto length = wire::encode_config(
+      {.queue = number, .command = wire::config_command::bind, .copy = {{wire::copy_mode::packet, 0xffff}}}, request);
+  ASSERT_TRUE(socket->send(std::span<const std::byte>(request, length)));
+  kernel.settle();
+  for (int i = 0; i < 71; ++i) arrive();
+  std::byte buffer[512];
+  ASSERT_GT(::recv(socket->fd(), buffer, sizeof buffer, 0), 0) << "the one before had the first, and crashed";
+  netlink::stash unread;
+  for (ssize_t n; (n = ::recv(socket->fd(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0;) {
+    unread.emplace_back(buffer, buffer + n);
+  }
+  ASSERT_EQ(unread.size(), 70u);
+  auto made = queues::maker::make({.socket = *std::move(socket), .had_owner = true, .unread = std::move(unread)},
+                                  {.number = number});
+  ASSERT_TRUE(made);
+  queue q = *std::move(made);
+  const auto is_readable = [&] {
+    kernel.settle();
+    pollfd watched{.fd = q.fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&watched, 1, 0) == 1;
+  };
+  for (const std::size_t count : {64uz, 6uz}) {
+    EXPECT_TRUE(is_readable()) << count << " are left";
+    const auto got = q.try_receive();
+    ASSERT_TRUE(got);
+    ASSERT_EQ(got->size(), count);
+    for (const packet& p : *got) EXPECT_TRUE(q.set_verdict(p, verdict::accept()));
+  }
+  EXPECT_TRUE(q.try_receive().error().is(ETIMEDOUT));
+  EXPECT_FALSE(is_readable());
+}
+
 TEST_F(scripted_queue_test, closing_accepts_what_waits_across_the_wrap) {
   {
     queue q = open({.number = number, .at_close = queue_options::closing::accept_waiting});

@@ -52,6 +52,17 @@ std::uint64_t& sender::counter_of(verdict::action what) noexcept {
   return counted_.dropped;
 }
 
+std::unique_lock<std::mutex> sender::lock() const noexcept {
+  if (is_ours()) return std::unique_lock(mutex_);
+  // A thread of the parent may have had it: then it is never free again, and nobody here is behind it.
+  std::unique_lock locked(mutex_, std::try_to_lock);
+  for (int tries = 0; !locked && tries < 1000; ++tries) {
+    std::this_thread::yield();
+    static_cast<void>(locked.try_lock());
+  }
+  return locked;
+}
+
 void sender::look_for_right(bool only_accepts) noexcept {
   if (must_know_refused_ && !right_.is_there()) see_refused(only_accepts);
 }
@@ -62,6 +73,7 @@ void sender::see_refused(bool only_accepts) noexcept {
 }
 
 result<void> sender::send_out() {
+  const netlink::cancellation_off whole;  // or what was sent would be sent and counted once more
   const datagram_load load = out_.load();
   if (load.messages != 0) look_for_right(load.only_accepts);
   if (const auto sent = out_.send(*to_); !sent) return sent;
@@ -145,11 +157,13 @@ result<void> sender::flush(std::span<answer> batch, bool alone) {
 }
 
 result<void> sender::send_now(std::uint32_t id, const verdict& given) {
-  const std::lock_guard locked(mutex_);
+  const auto locked = lock();
   return send_alone(id, given);
 }
 
 result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
+  const netlink::cancellation_off whole;
+  now_.clear();  // a child's copy may be of the moment in which a thread of its parent was sending
   look_for_right(given.what() == verdict::action::accept);
   now_.add(id, given, 1);
   const auto sent = now_.send(*to_);
@@ -159,7 +173,7 @@ result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
 }
 
 void sender::hold(std::uint32_t id, std::optional<std::uint32_t> first) {
-  const std::lock_guard locked(mutex_);
+  const auto locked = lock();
   // Room is made here, so that giving a packet up can't fail.
   if (decided_by_holders_.capacity() < held_ + 1) decided_by_holders_.reserve(2 * (held_ + 1));
   if (first) {
@@ -179,7 +193,7 @@ void sender::release(std::uint32_t id) noexcept {
 }
 
 result<void> sender::set_held_verdict(std::uint32_t id, const verdict& given) {
-  const std::lock_guard locked(mutex_);
+  const auto locked = lock();
   if (to_ == nullptr) return failed("set verdict", ENODEV);
   if (!is_ours()) return send_alone(id, given);  // what is collected here its parent sends
   if (!given.payload().empty()) {
@@ -260,7 +274,7 @@ void sender::count_unanswered() noexcept {
 
 statistics sender::stats(const std::atomic<std::uint64_t>& received,
                          const std::function<void(statistics&)>& look) const {
-  const std::lock_guard locked(mutex_);
+  const auto locked = lock();
   statistics now = counted_;
   // Read after what is decided: that was received before.
   now.received = received;
@@ -283,12 +297,7 @@ bool sender::close_unless_held() noexcept {
 }
 
 void sender::forget() noexcept {
-  // A thread of the parent may have had the lock: then it is never free again, and nobody here is behind it.
-  std::unique_lock locked(mutex_, std::try_to_lock);
-  for (int tries = 0; !locked && tries < 1000; ++tries) {
-    std::this_thread::yield();
-    static_cast<void>(locked.try_lock());
-  }
+  const auto locked = lock();
   to_ = nullptr;
 }
 

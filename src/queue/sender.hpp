@@ -97,6 +97,8 @@ class sender final : public held_packet::keeper {
   [[nodiscard]] bool close_unless_held() noexcept;
 
  private:
+  /// For what a child of fork() may call on its copy, too.
+  [[nodiscard]] std::unique_lock<std::mutex> lock() const noexcept;
   result<void> add(std::uint32_t id, const verdict& given, std::uint32_t count);
   result<void> add_held();
   void look_for_right(bool only_accepts) noexcept;

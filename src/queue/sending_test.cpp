@@ -2,6 +2,7 @@
 // The queue over a scripted kernel: when it sends, and how much together.
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -156,13 +157,30 @@ TEST_F(merging_queue, merges_over_held_packets_that_were_decided_with_replacemen
   EXPECT_TRUE(waiting().empty());
 }
 
-TEST_F(merging_queue, packet_of_no_batch_that_is_not_decided_counts_as_earlier) {
+TEST_F(merging_queue, packet_that_is_too_large_for_a_batch_is_decided_before_it) {
   queue q = open({.number = number, .copy_range = 100, .verdict_delay = 1h}, 0xffff);
   arrive(4000);
   const batch got = arrive_and_receive(q, 3);
   accept_rest(q, got, {});
   EXPECT_EQ(sent(), "1 -4") << "the queue itself decides it first";
   EXPECT_TRUE(waiting().empty());
+}
+
+// With a cancel during its send(2) the next one would send the message again, and bytes that are gone.
+TEST_F(merging_queue, cancelled_holder_leaves_nothing_for_others_to_send) {
+  queue q = open({.number = number, .verdict_delay = 1h});
+  const batch got = arrive_and_receive(q, 3);
+  auto first = q.hold(got[0]), second = q.hold(got[1]);
+  std::thread([&] {
+    const byte_vector mine(20, std::byte{0x45});
+    ::pthread_cancel(::pthread_self());
+    static_cast<void>(std::move(*first).set_verdict(verdict::drop().with_payload(mine)));
+    ::pthread_testcancel();
+  }).join();
+  EXPECT_EQ(sent(), "1");
+  const byte_vector other(20, std::byte{0x45});
+  EXPECT_TRUE(std::move(*second).set_verdict(verdict::accept().with_payload(other)));
+  EXPECT_EQ(sent(), "2");
 }
 
 // By packets: an empty payload is the same in all of them.

@@ -408,6 +408,24 @@ TEST_F(live_verdict, cancel_of_a_thread_that_gives_a_held_packet_up) {
   EXPECT_EQ(arrivals(1), (std::vector<std::string>{"a"}));
 }
 
+TEST_F(live_verdict, cancel_of_a_thread_that_decides_a_held_packet) {
+  queued();
+  queue q = must_open({.verdict_delay = 1h});
+  flow4().send("a");
+  {
+    std::optional<held_packet> held = must(q.hold(must(q.receive(soon()))[0]));
+    in_a_cancelled_thread([&] { static_cast<void>(std::move(*held).set_verdict(verdict::accept())); });
+  }
+  flow4().send("held");
+  std::optional<held_packet> kept;
+  receive_all(q, 1, [&](const packet& p) { kept = must(q.hold(p)); });
+  for (const char* text : {"b", "c"}) flow4().send(text);
+  receive_all(q, 2, [&](const packet& p) { must(q.set_verdict(p, verdict::accept())); });
+  EXPECT_EQ(arrivals(3), (std::vector<std::string>{"a", "b", "c"}));
+  must(std::move(*kept).set_verdict(verdict::drop()));
+  expect_sum(q);
+}
+
 TEST_F(live_verdict, cancel_of_a_thread_that_stops_and_closes_a_queue) {
   queued();
   std::optional<queue> q = must_open({.at_close = queue_options::closing::accept_waiting});
