@@ -32,10 +32,12 @@ expect 1 '^two  *failed$'
 
 # Chance begins anew each time, but with CI=true.
 fuzzer two 0
-printf '#!/bin/sh\necho "$*" >"%s/arguments"\n' "$folder" >"$folder/build/fuzz/fuzz_two"
-CI='' expect 0 '^40 inputs'
+printf '#!/bin/sh\necho "$*" >"%s/arguments"\necho "stat::number_of_executed_units: 0"\n' "$folder" >"$folder/build/fuzz/fuzz_two"
+expect 1 '^fuzz: two has had no input$'
+sed -i 's/: 0/: 1/' "$folder/build/fuzz/fuzz_two"
+CI='' expect 0 '^41 inputs'
 ! grep -q -e -seed= "$folder/arguments" || { echo 'failed: a seed without CI'; exit 1; }
-CI=true expect 0 '^40 inputs'
+CI=true expect 0 '^41 inputs'
 grep -q -e ' -seed=1 ' "$folder/arguments" || { echo 'failed: no seed with CI'; exit 1; }
 
 # Ended from outside, it leaves no fuzzer behind.

@@ -84,6 +84,7 @@ for each in "${started[@]}"; do wait "$each" || status=1; done
 total=0
 for target in "${targets[@]}"; do
   inputs=$(inputs_of "$target")
+  [ "${inputs:-0}" -gt 0 ] || { echo "fuzz: $target has had no input" && status=1; } >&2
   total=$((total + ${inputs:-0}))
 done
 echo "$total inputs in ${#targets[@]} targets"

@@ -116,8 +116,8 @@ marked=$folder/readme.md
 {
   sed '/^<!-- test --all/q' "$source/README.md"
   # shellcheck disable=SC2016
-  printf '`./dev test --all` on %s, Linux %s, %s processors, %d minutes:\n\n| part | |\n|---|---|\n' \
-    "$(date +%F)" "$(uname -r | grep -oE '^[0-9]+\.[0-9]+')" "$(nproc)" $((SECONDS / 60))
+  printf '`./dev test --all` of %s on %s, Linux %s, %s processors, %d minutes:\n\n| part | |\n|---|---|\n' \
+    "$(git -C "$source" rev-parse --short HEAD 2>/dev/null || echo 'these sources')" "$(date +%F)" "$(uname -r | grep -oE '^[0-9]+\.[0-9]+')" "$(nproc)" $((SECONDS / 60))
   sed 1d "$table" | while read -r name result _ said; do
     [ "$result" = passed ] || said=$result
     printf '| %s | %s |\n' "$name" "$said"

@@ -85,7 +85,7 @@ umask 002
 TZ=Asia/Tokyo LC_ALL=C.UTF-8 dpkg-buildpackage -us -uc -b
 END
 inside sh -x /tmp/build.sh >"$folder/second.log" 2>&1 || { tail -n 40 "$folder/second.log" >&2 && failed "the second build"; }
-for deb in "${debs[@]}"; do
+for deb in "$packages"/*_"$version"_*.deb; do
   cmp "$deb" "$root/tmp/elsewhere/$(basename "$deb")" || failed "$(basename "$deb") is not reproducible"
 done
 "$source/scripts/package.sh" "$source" "$folder/source" --source >/dev/null
@@ -179,7 +179,7 @@ dpkg --remove ipq
 test -f /var/lib/ipq/traffic.pcapng
 test -L /etc/systemd/system/multi-user.target.wants/ipq@house.service
 dpkg --purge ipq
-! test -L /etc/systemd/system/multi-user.target.wants/ipq@house.service
+if test -L /etc/systemd/system/multi-user.target.wants/ipq@house.service; then exit 1; fi
 rm /usr/local/sbin/systemctl
 # Nor does dpkg know them any more.
 known=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' ipq libipq0 libipq-dev libipq++-dev libipq-doc | grep -v ' not-installed$' || true)

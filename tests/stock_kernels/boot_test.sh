@@ -66,8 +66,11 @@ boot 0 3 <<<"for i in 1 2 3 4 5 6; do echo \$i >>\"\$share/progress\"; sleep 1; 
 boot 1 60 <<<'echo "the kernel has no module x" >"$share/failure"'
 grep -q 'the kernel has no module x' out/results.xml || failed "no reason"
 
-boot 1 60 <<<"$passing; echo '[ 1.0] BUG: unable to handle page fault' >\"\$share/dmesg\""
-is kernel_log fail
+for complaint in 'BUG: unable to handle page fault' 'kernel BUG at net/core/skbuff.c:1!' 'invalid opcode: 0000 [#1]'; do
+  boot 1 60 <<<"$passing; echo '[ 1.0] $complaint' >\"\$share/dmesg\""
+  is kernel_log fail
+done
+boot 0 60 <<<"$passing; echo '[ 1.0] x: DEBUG is on' >\"\$share/dmesg\""
 # Only 6.1 warns so.
 for series in 6.1 6.12; do
   status=0

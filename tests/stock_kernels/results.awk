@@ -26,7 +26,7 @@ function end_of(file, line, lines, n, first, text) {
 function look_for_complaints(file, line) {
   while ((getline line < file) > 0) {
     sub(/\r$/, "", line)
-    if (line !~ /BUG:|WARNING:|Oops|general protection|refcount_t|unregister_netdevice: waiting/) continue
+    if (line !~ /(^|[^A-Z])BUG[: ]|WARNING:|Oops|invalid opcode|general protection|refcount_t|unregister_netdevice: waiting/) continue
     if (!(series == "6.1" && line ~ /WARNING: .* nf_reinject/) && !told[line]++) complaints = complaints escaped(line) "\n"
   }
   close(file)

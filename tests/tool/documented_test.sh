@@ -64,8 +64,13 @@ for status in 0 1 2 3 4 5; do
 done
 
 if command -v systemd-analyze >/dev/null; then
-  said=$(systemd-analyze verify "$unit" 2>&1 | grep -v -e 'is not executable' -e "Command 'man " || true)
+  complaints() { { systemd-analyze verify "$1" 2>&1 || true; } | grep -v -e 'is not executable' -e "Command 'man " || true; }
+  said=$(complaints "$unit")
   [ -z "$said" ] || fault "ipq@.service: $said"
+  damaged=$(mktemp -d)
+  sed 's/^ExecStart=/&not-absolute/' "$unit" >"$damaged/ipq@.service"
+  [ -n "$(complaints "$damaged/ipq@.service")" ] || fault 'systemd-analyze finds nothing in a unit that is damaged'
+  rm -r "$damaged"
 else
   left_out='systemd-analyze is not installed: ipq@.service is not verified'
 fi
