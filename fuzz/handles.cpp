@@ -39,7 +39,9 @@ void answer_route_requests(scripted_kernel& kernel, bytes given) {
 
 class program {
  public:
-  explicit program(input& from) : from_(from), members_{create(2), nullptr} {}
+  /// By the size, as that leaves what the bytes say alone: one call for each packet and verdict, or batches.
+  explicit program(input& from)
+      : from_(from), flags_(from.rest().size() % 2 == 0 ? 0 : IPQ_CREATE_BATCH), members_{create(2), nullptr} {}
 
   void run() {
     while (!from_.empty()) step();
@@ -54,7 +56,7 @@ class program {
 
  private:
   fuzz::owned_handle create(std::uint32_t protocol) {
-    return fuzz::owned_handle(compat::create_handle(0, protocol, kernel_, no_environment));
+    return fuzz::owned_handle(compat::create_handle(flags_, protocol, kernel_, no_environment));
   }
 
   compat::handle& any_member() {
@@ -117,6 +119,7 @@ class program {
   }
 
   input& from_;
+  const std::uint32_t flags_;
   scripted_kernel kernel_;
   std::array<fuzz::owned_handle, 2> members_;  ///< IPv4, IPv6
   std::uint32_t last_id_ = 1;
