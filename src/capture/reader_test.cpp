@@ -533,12 +533,14 @@ TEST_F(capture_reader_test, is_readable_as_long_as_there_is_something_to_unpack)
   }
 }
 
+/// The most memory that this process has had, in KiB.
+long peak() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  return used.ru_maxrss;
+}
+
 TEST_F(capture_reader_test, needs_no_more_memory_for_a_longer_stream) {
-  const auto peak = [] {
-    rusage used{};
-    ::getrusage(RUSAGE_SELF, &used);
-    return used.ru_maxrss;  // KiB
-  };
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
   capture_bytes head, body;
@@ -565,6 +567,26 @@ TEST_F(capture_reader_test, needs_no_more_memory_for_a_longer_stream) {
   writer.join();
   EXPECT_EQ(from->stats().received, 1000u * repeats);
   EXPECT_LT(peak() - before, 16 * 1024) << "KiB more than before";
+}
+
+TEST_F(capture_reader_test, needs_no_more_memory_for_what_is_small_when_packed) {
+  capture_bytes body;
+  for (unsigned i = 0; i < 1000; ++i) body.frame(udp4(i % 1400), i);
+  folder.write("head", capture_bytes().pcap(101).data);
+  folder.write("body", body.data);
+  constexpr unsigned repeats = 100;  // 75 MB
+  for (const std::string pack : {"gzip -c", "zstd -qc"}) {
+    const auto made = "cd " + (folder / ".") + " && { " + pack + " head && " + pack +
+                      " body >piece && for i in $(seq 100); do cat piece; done; } >packed";
+    if (std::system(made.c_str()) != 0) GTEST_SKIP() << "there is no " << pack;
+    EXPECT_LT(std::filesystem::file_size(folder / "packed"), 8u << 20);
+    auto from = capture_reader::open(folder / "packed");
+    ASSERT_TRUE(from) << from.error().message();
+    const auto before = peak();
+    EXPECT_TRUE(serve(*from, [](const packet&) { return verdict::accept(); })) << pack;
+    EXPECT_EQ(from->stats().received, 1000u * repeats);
+    EXPECT_LT(peak() - before, 16 * 1024) << "KiB more than before, " << pack;
+  }
 }
 
 TEST_F(capture_reader_test, gives_many_batches_whatever_the_sizes) {
