@@ -132,13 +132,27 @@ for program in passer passer_static; do
   timeout --signal=TERM 1 ./$program >output || status=$?
   [ $status = 124 ]
   grep -q 'waiting for packets' output
+  status=0
+  LIBIPQ_SOURCE=capture:in.pcapng,out.pcapng ./$program >output 2>&1 || status=$?
+  [ $status = 1 ]
+  grep -q 'Received EOF on netlink socket' output
+  grep -q 'ACCEPT$' output
+  [ -s out.pcapng ]
 done
+# serves PROGRAM: it has opened the queue, and waits.
+serves() {
+  status=0
+  timeout --signal=TERM 1 "$1" || status=$?
+  [ $status = 124 ]
+}
+serves ./size_filter
 mkdir -p cmake
 printf 'cmake_minimum_required(VERSION 3.25)\nproject(user LANGUAGES CXX)\nfind_package(libipq 0.1 REQUIRED)\n' >cmake/CMakeLists.txt
 printf 'add_executable(user user.cpp)\ntarget_link_libraries(user ipq::libipq++)\n' >>cmake/CMakeLists.txt
 cp $examples/size_filter.cpp cmake/user.cpp
 cmake -G Ninja -S cmake -B cmake/build
 cmake --build cmake/build
+serves cmake/build/user
 dpkg --purge libipq++-dev libipq-doc
 sed -i 's/CXX/C/;s/user.cpp/user.c/;s/libipq++/libipq/' cmake/CMakeLists.txt
 cp $PWD/passer.c cmake/user.c
@@ -188,6 +202,7 @@ known=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' ipq libipq0 libipq-d
 dpkg --purge $(for each in /srv/needed/*.deb; do dpkg-deb -f $each Package; done)
 END
 cp "$source/examples/passer.c" "$root/tmp"
+cp "$source/tests/data/captures/interfaces.pcapng" "$root/tmp/in.pcapng"
 inside sh -x /tmp/use.sh >"$folder/use.log" 2>&1 || { tail -n 40 "$folder/use.log" >&2 && failed "the packages do not work"; }
 snapshot >"$folder/after"
 diff "$folder/before" "$folder/after" || failed "something is left behind, or was changed"
