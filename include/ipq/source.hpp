@@ -56,8 +56,10 @@ struct statistics {
   std::uint64_t gone = 0;        ///< verdicts that found no packet, see event; in none of the five above
   std::uint64_t refused = 0;     ///< verdicts that the kernel refused, see event; their packets wait on
   std::uint64_t unanswered = 0;  ///< packets that got the source's `unanswered`; also counted as what that is
-  std::uint64_t malformed = 0;   ///< messages not to be read, or of another queue. Their packets got `unanswered`, but
-                                 ///< for those whose id could not be read either, which wait on
+  std::uint64_t malformed = 0;   ///< messages not to be read: their packets got `unanswered`, but for those whose id
+                                 ///< could not be read either, which wait on. And messages of another queue on the
+                                 ///< socket: accepted if `unanswered` is an accept, else dropped, with all that waits
+                                 ///< before them there, and in none of the other numbers
   std::uint64_t undecided = 0;   ///< packets that the program has and for which no verdict has been sent
 
   /// What the kernel counts for a queue.
@@ -177,7 +179,8 @@ class source {
   /// not of this batch, it is a copy without a payload, by which copies are known, or its replacement has more than
   /// 65531 bytes; EMSGSIZE a replacement for a truncated packet, whose end would be lost, or one that is larger than
   /// the queue's send buffer (it stays undecided); those of flush(), after which the verdict is kept for the next, but
-  /// for one with a replacement that is not of this batch: its packet stays undecided.
+  /// for one with a replacement that is not of this batch, or was in the socket before adopt(), and for any that a
+  /// child of fork() gives on its copy: its packet stays undecided.
   virtual result<void> set_verdict(const packet& which, const verdict& answer) = 0;
 
   /// Takes a packet of the last batch out of it, to be decided later. Errors: EALREADY, EINVAL as above; ENOMEM.
