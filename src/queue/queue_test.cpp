@@ -83,22 +83,16 @@ TEST_F(scripted_queue_test, packet_that_did_not_come_behind_id_0_gets_no_batch_v
 }
 
 TEST_F(scripted_queue_test, descriptor_is_readable_while_packets_from_before_adopt_are_left) {
-  auto socket = kernel.open(NETLINK_NETFILTER);
-  ASSERT_TRUE(socket);
-  alignas(4) std::byte request[wire::max_config_size];
-  const auto length = wire::encode_config(
-      {.queue = number, .command = wire::config_command::bind, .copy = {{wire::copy_mode::packet, 0xffff}}}, request);
-  ASSERT_TRUE(socket->send(std::span<const std::byte>(request, length)));
-  kernel.settle();
+  auto socket = bound_socket();
   for (int i = 0; i < 71; ++i) arrive();
   std::byte buffer[512];
-  ASSERT_GT(::recv(socket->fd(), buffer, sizeof buffer, 0), 0) << "the one before had the first, and crashed";
+  ASSERT_GT(::recv(socket.fd(), buffer, sizeof buffer, 0), 0) << "the one before had the first, and crashed";
   netlink::stash unread;
-  for (ssize_t n; (n = ::recv(socket->fd(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0;) {
+  for (ssize_t n; (n = ::recv(socket.fd(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0;) {
     unread.emplace_back(buffer, buffer + n);
   }
   ASSERT_EQ(unread.size(), 70u);
-  auto made = queues::maker::make({.socket = *std::move(socket), .had_owner = true, .unread = std::move(unread)},
+  auto made = queues::maker::make({.socket = std::move(socket), .had_owner = true, .unread = std::move(unread)},
                                   {.number = number});
   ASSERT_TRUE(made);
   queue q = *std::move(made);

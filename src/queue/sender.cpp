@@ -163,11 +163,10 @@ result<void> sender::send_now(std::uint32_t id, const verdict& given) {
 
 result<void> sender::send_alone(std::uint32_t id, const verdict& given) {
   const netlink::cancellation_off whole;
-  now_.clear();  // a child's copy may be of the moment in which a thread of its parent was sending
+  now_.clear();  // of the one before; a child's copy may have one that a thread of its parent was sending
   look_for_right(given.what() == verdict::action::accept);
   now_.add(id, given, 1);
   const auto sent = now_.send(*to_);
-  now_.clear();
   if (sent) ++counter_of(given.what());
   return sent;
 }
@@ -218,7 +217,6 @@ void sender::give_up_held(std::uint32_t id) noexcept {
   decided_by_holders_.emplace_back(id, unanswered_);
   if (!must_send_held()) return;
   // What can't be sent now stays for the reader's next flush, which reports the error.
-  const netlink::cancellation_off whole;
   if (add_held()) static_cast<void>(send_out());
 }
 
@@ -302,7 +300,6 @@ void sender::forget() noexcept {
 }
 
 result<void> sender::close() noexcept {
-  const netlink::cancellation_off whole;
   const std::lock_guard locked(mutex_);
   const auto sent = insist([this] {
     const auto added = add_held();

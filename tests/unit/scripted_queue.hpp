@@ -25,8 +25,8 @@ inline constexpr std::uint16_t number = 3;
 
 class scripted_queue_test : public testing::Test {
  protected:
-  /// The kernel copies `range` bytes of each packet, whatever the options say.
-  queue open(const queue_options& options = {.number = number}, std::uint32_t range = 0xffff, bool had_owner = false) {
+  /// Has the queue, of which the kernel copies `range` bytes of each packet.
+  netlink::socket bound_socket(std::uint32_t range = 0xffff) {
     auto socket = kernel.open(NETLINK_NETFILTER);
     if (!socket) throw std::runtime_error(socket.error().message());
     alignas(4) std::byte request[wire::max_config_size];
@@ -37,8 +37,13 @@ class scripted_queue_test : public testing::Test {
                                             request);
     if (!socket->send(std::span<const std::byte>(request, length))) throw std::runtime_error("bind");
     kernel.settle();
-    if (send_buffer != 0) socket->set_send_buffer(send_buffer);
-    auto made = queues::maker::make({.socket = *std::move(socket), .had_owner = had_owner}, options);
+    return *std::move(socket);
+  }
+  /// The kernel copies `range` bytes of each packet, whatever the options say.
+  queue open(const queue_options& options = {.number = number}, std::uint32_t range = 0xffff, bool had_owner = false) {
+    auto socket = bound_socket(range);
+    if (send_buffer != 0) socket.set_send_buffer(send_buffer);
+    auto made = queues::maker::make({.socket = std::move(socket), .had_owner = had_owner}, options);
     if (!made) throw std::runtime_error(made.error().message());
     return *std::move(made);
   }
